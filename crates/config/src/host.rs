@@ -1,0 +1,116 @@
+//! What a configuration needs of the host it is to run on. Facts in, diagnostics out; gathering the facts is somebody
+//! else's task.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::diagnostic::{Diagnostic, List, Place, suggestion};
+use crate::model::{Config, Kind, Nat64, Pool4Entry, Protocol, Siit};
+
+/// The host as far as a configuration depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Names of all interfaces.
+    pub interfaces: Vec<String>,
+    /// IPv4 addresses of all interfaces but loopback, each with the length of its network.
+    pub addresses4: Vec<Ipv4Net>,
+    /// IPv6 addresses of all interfaces but loopback, each with the length of its network.
+    pub addresses6: Vec<Ipv6Net>,
+    /// `net.ipv4.ip_local_port_range`.
+    pub ephemeral_ports: RangeInclusive<u16>,
+}
+
+/// Checks whether the configuration can work on this host.
+#[must_use]
+pub fn check_host(config: &Config, host: &HostFacts) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if let Some(name) = &config.device.proxy_interface {
+        found.extend(missing_interface(name, host));
+    }
+    for (index, instance) in config.instances.iter().enumerate() {
+        if let Some(pool6) = instance.kind.pool6()
+            && let Some(own) = host.addresses6.iter().find(|own| pool6.contains(&own.addr()))
+        {
+            let message = format!("pool6 {pool6} covers this host's own address {}", own.addr());
+            let help =
+                "packets to that address may be translated instead of delivered; use a prefix apart from it";
+            found.push(Diagnostic::warning(Place::Option(index, "pool6"), message, help));
+        }
+        match &instance.kind {
+            Kind::Siit(siit) => stateless(index, siit, host, &mut found),
+            Kind::Nat64(nat64) => stateful(index, nat64, host, &mut found),
+        }
+    }
+    found
+}
+
+fn missing_interface(name: &str, host: &HostFacts) -> Option<Diagnostic> {
+    if host.interfaces.iter().any(|known| known == name) {
+        return None;
+    }
+    let known = host.interfaces.iter().map(String::as_str);
+    let meant = suggestion(name, known.clone()).map(|meant| format!("did you mean '{meant}'? "));
+    let list = known.collect::<Vec<_>>().join(", ");
+    let help = format!("{}the interfaces here are: {list}", meant.unwrap_or_default());
+    let message = format!("there is no interface '{name}'");
+    Some(Diagnostic::error(Place::Device("proxy-interface"), message, help))
+}
+
+fn stateless(index: usize, siit: &Siit, host: &HostFacts, found: &mut Vec<Diagnostic>) {
+    for (element, entry) in siit.eamt.iter().enumerate() {
+        let own4 = host.addresses4.iter().find(|own| entry.ipv4.contains(&own.addr()));
+        if let Some(own) = own4 {
+            let message = format!("EAM prefix {} covers this host's own address {}", entry.ipv4, own.addr());
+            let help = "packets to that address are never translated; leave it out if that is not meant";
+            found.push(Diagnostic::warning(Place::Element(index, List::Eamt, element), message, help));
+        }
+        let own6 = host.addresses6.iter().find(|own| entry.ipv6.contains(&own.addr()));
+        if let Some(own) = own6 {
+            let message = format!("EAM prefix {} covers this host's own address {}", entry.ipv6, own.addr());
+            let help =
+                "packets to that address may be translated instead of delivered; use a prefix apart from it";
+            found.push(Diagnostic::warning(Place::Element(index, List::Eamt, element), message, help));
+        }
+    }
+}
+
+fn stateful(index: usize, nat64: &Nat64, host: &HostFacts, found: &mut Vec<Diagnostic>) {
+    if nat64.pool4.is_empty() {
+        let message = "pool4 is empty, which means this host's own addresses";
+        let help = "sharing them needs the eBPF ingress mode, which is not in this release; give the instance an IPv4 \
+                    address that no interface has, for instance pool4 = [\"203.0.113.2\"]";
+        found.push(Diagnostic::error(Place::Instance(index), message, help));
+    }
+    let mut told = HashSet::new();
+    for (element, entry) in nat64.pool4.iter().enumerate() {
+        let Some(own) = host.addresses4.iter().find(|own| entry.prefix.contains(&own.addr())) else {
+            continue;
+        };
+        if told.insert(entry.prefix) {
+            let message = format!("pool4 {} has this host's own address {}", entry.prefix, own.addr());
+            let help = format!(
+                "sharing it needs the eBPF ingress mode, which is not in this release; use an address that no \
+                 interface has{}",
+                ephemeral(entry, host)
+            );
+            found.push(Diagnostic::error(Place::Element(index, List::Pool4, element), message, help));
+        }
+    }
+}
+
+/// What else is wrong with sharing these ports.
+fn ephemeral(entry: &Pool4Entry, host: &HostFacts) -> String {
+    let (ports, taken) = (&entry.ports, &host.ephemeral_ports);
+    if entry.protocol == Protocol::Icmp || ports.start() > taken.end() || taken.start() > ports.end() {
+        return String::new();
+    }
+    format!(
+        " (the ports {}-{} would also intersect with this host's ephemeral range {}-{})",
+        ports.start(),
+        ports.end(),
+        taken.start(),
+        taken.end()
+    )
+}
