@@ -1,0 +1,119 @@
+//! Packets from the IPv4 side: RFC 6146 3.5.1.2 (UDP), 3.5.2.2 (TCP), 3.5.3 (ICMP queries), with the filters
+//! `address-dependent-filtering` and `drop-externally-initiated-tcp`.
+
+use crate::events::Events;
+use crate::outbound::remote;
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+use crate::shard::{Env, NewSession, Shard, tick};
+use crate::tables::Tables;
+use crate::tcp::{Side, TcpState};
+use crate::types::{Inbound, Instant, Protocol, Timer, Transport4, Transport6};
+
+impl Tables {
+    /// Finds the IPv6 client of a packet from the IPv4 side; makes or refreshes the session. A refusal of
+    /// [`Refusal::SynStored`] or [`Refusal::SynStoredFiltered`] means that a copy is held, which comes back through
+    /// [`Events::stored_syn_expired`] unless the client answers it within six seconds.
+    pub fn inbound(
+        &self,
+        policy: &Policy,
+        packet: &Inbound<'_>,
+        now: Instant,
+        events: &mut dyn Events,
+    ) -> Result<Transport6, Refusal> {
+        let ports = policy.pool(packet.protocol).owner(packet.dst).ok_or(Refusal::Pool4Mismatch)?;
+        if let Some((at, bib)) = self.decode(ports.get(packet.dst.port)) {
+            let (mut shard, mut env) = self.enter(at, policy, now, events);
+            if let Some(entry) = shard.verify(bib, packet.protocol, packet.dst) {
+                let client = entry.client();
+                return shard.inbound_mapped(&mut env, bib, packet).map(|()| client);
+            }
+        }
+        match packet.protocol {
+            Protocol::Tcp => self.inbound_tcp_unmapped(policy, packet, now),
+            Protocol::Udp | Protocol::Icmp => Err(Refusal::Bib4NotFound),
+        }
+    }
+
+    /// The IPv6 client of a mask, for an ICMP error about its flow (RFC 6146 3.5.3). Changes nothing.
+    pub fn lookup4(
+        &self,
+        policy: &Policy,
+        protocol: Protocol,
+        mask: Transport4,
+    ) -> Result<Transport6, Refusal> {
+        let ports = policy.pool(protocol).owner(mask).ok_or(Refusal::Pool4Mismatch)?;
+        let (at, bib) = self.decode(ports.get(mask.port)).ok_or(Refusal::SessionNotFound)?;
+        let shard = self.shards[at].0.lock();
+        let entry = shard.verify(bib, protocol, mask).ok_or(Refusal::SessionNotFound)?;
+        Ok(entry.client())
+    }
+
+    fn inbound_tcp_unmapped(
+        &self,
+        policy: &Policy,
+        packet: &Inbound<'_>,
+        now: Instant,
+    ) -> Result<Transport6, Refusal> {
+        if !packet.tcp.syn {
+            return Err(Refusal::Syn4Expected);
+        }
+        let config = policy.config();
+        if config.drop_externally_initiated_tcp {
+            return Err(Refusal::V4Syn);
+        }
+        let max = config.maximum_simultaneous_opens;
+        match self.shared.syns.store(packet.src, packet.dst, packet.original, max, tick(now))? {}
+    }
+}
+
+impl Shard {
+    fn inbound_mapped(&mut self, env: &mut Env<'_>, bib: u32, packet: &Inbound<'_>) -> Result<(), Refusal> {
+        let remote = remote(packet.protocol, packet.src);
+        let config = env.policy.config();
+        match (packet.protocol, self.session(env.shared, bib, remote)) {
+            (Protocol::Tcp, Some(session)) => self.tcp_packet(env, session, Side::V4, packet.tcp),
+            (Protocol::Tcp, None) if !packet.tcp.syn => Ok(()),
+            (Protocol::Tcp, None) if config.drop_externally_initiated_tcp => Err(Refusal::V4Syn),
+            (Protocol::Tcp, None) if config.address_dependent_filtering => {
+                self.store_filtered_syn(env, bib, packet)
+            }
+            (Protocol::Tcp, None) => {
+                let new = NewSession { remote, state: TcpState::V4Init, timer: Timer::Transitory };
+                self.extend(env, bib, new).map(|_| ())
+            }
+            (protocol, Some(session)) => {
+                self.refresh(session, NewSession::stateless(protocol, remote).timer, env.tick);
+                Ok(())
+            }
+            (_, None)
+                if config.address_dependent_filtering && !self.knows_peer(env.shared, bib, remote.addr) =>
+            {
+                Err(Refusal::AddressDependentFiltering)
+            }
+            (protocol, None) => self.extend(env, bib, NewSession::stateless(protocol, remote)).map(|_| ()),
+        }
+    }
+
+    /// A SYN that filtering does not let through now (type 2): its session waits for the client's own SYN.
+    fn store_filtered_syn(
+        &mut self,
+        env: &mut Env<'_>,
+        bib: u32,
+        packet: &Inbound<'_>,
+    ) -> Result<(), Refusal> {
+        let original =
+            env.shared.syns.hold(packet.original, env.policy.config().maximum_simultaneous_opens)?;
+        let new = NewSession { remote: packet.src, state: TcpState::V4Init, timer: Timer::StoredSyn };
+        match self.extend(env, bib, new) {
+            Ok(session) => {
+                self.hold(session, original);
+                Err(Refusal::SynStoredFiltered)
+            }
+            Err(refusal) => {
+                env.shared.syns.let_go(&original);
+                Err(refusal)
+            }
+        }
+    }
+}

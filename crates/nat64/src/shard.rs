@@ -1,0 +1,611 @@
+//! One shard of the tables: the BIB entries and sessions (RFC 6146 3.1, 3.2) of some IPv6 clients, all three protocols,
+//! with their indexes and timer lists. A client is in one shard, chosen by a keyed hash of its address; a worker locks
+//! one shard per packet and never two at once.
+//!
+//! Records are small (44 and 32 bytes) and live in slabs; indexes hold their numbers. A session is looked up as the
+//! first one of its BIB entry, which is the only one of most entries, before the hash table is asked.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use std::collections::HashMap;
+
+use hashbrown::HashTable;
+
+use crate::events::{BibInfo, Events, SessionInfo};
+use crate::fifo::{Fifo, Linked, Links};
+use crate::hash::Hasher;
+use crate::policy::Policy;
+use crate::portmap::Handle;
+use crate::refusal::Refusal;
+use crate::slab::Slab;
+use crate::stored::StoredSyns;
+use crate::tcp::{self, Side, TcpState, Verdict};
+use crate::types::{Instant, Protocol, TcpFlags, Timer, Transport4, Transport6};
+use crate::usage::{Amount, Counting, Usage};
+
+/// List names for [`Fifo`].
+const TIMER: u8 = 0;
+const SIBLINGS: u8 = 1;
+
+/// A refresh moves the session to the end of its list only if it has been there for this many ticks: busy flows then
+/// cost nothing. Expiry waits as much longer, so nothing goes early.
+const REFRESH: u32 = 4;
+
+/// Milliseconds of a tick, as a power of two. 32 bits of ticks last 34 years.
+const TICK_SHIFT: u32 = 8;
+
+/// What all shards share.
+pub(crate) struct Shared {
+    pub(crate) hasher: Hasher,
+    pub(crate) usage: Usage,
+    pub(crate) syns: StoredSyns,
+    pub(crate) shard_bits: u32,
+}
+
+/// What a call brings along.
+pub(crate) struct Env<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) policy: &'a Policy,
+    pub(crate) events: &'a mut dyn Events,
+    /// Number of the shard.
+    pub(crate) shard: u32,
+    /// The present.
+    pub(crate) tick: u32,
+}
+
+impl Env<'_> {
+    pub(crate) fn handle(&self, bib: u32) -> Handle {
+        (bib << self.shared.shard_bits | self.shard) + 1
+    }
+}
+
+/// Coarse time.
+pub(crate) fn tick(now: Instant) -> u32 {
+    u32::try_from(now.0 >> TICK_SHIFT).unwrap_or(u32::MAX)
+}
+
+/// How many ticks a record stays in its list: the lifetime, rounded up, plus the granularity of refreshes.
+pub(crate) fn patience(policy: &Policy, timer: Timer) -> u32 {
+    let millis = crate::types::millis(policy.lifetime(timer));
+    u32::try_from(millis.div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX).saturating_add(REFRESH)
+}
+
+/// A BIB entry.
+pub(crate) struct Bib {
+    client: Ipv6Addr,
+    mask_addr: u32,
+    client_port: u16,
+    mask_port: u16,
+    sessions: Fifo<SIBLINGS>,
+    session_count: u32,
+    /// The newest policy under which the mask was known to be in pool4 and ours.
+    generation: u32,
+    protocol: Protocol,
+    is_static: bool,
+}
+
+impl Bib {
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    pub(crate) fn is_static(&self) -> bool {
+        self.is_static
+    }
+
+    pub(crate) fn client(&self) -> Transport6 {
+        Transport6 { addr: self.client, port: self.client_port }
+    }
+
+    pub(crate) fn mask(&self) -> Transport4 {
+        Transport4 { addr: self.mask_addr.into(), port: self.mask_port }
+    }
+
+    fn info(&self) -> BibInfo {
+        BibInfo {
+            protocol: self.protocol,
+            client: self.client(),
+            mask: self.mask(),
+            is_static: self.is_static,
+            sessions: self.session_count,
+        }
+    }
+}
+
+/// A session.
+pub(crate) struct Session {
+    bib: u32,
+    remote_addr: u32,
+    /// Zero for ICMP, whose sessions are identified by the address.
+    remote_port: u16,
+    state: TcpState,
+    timer: Timer,
+    stamp: u32,
+    timer_links: Links,
+    siblings: Links,
+}
+
+impl Session {
+    fn remote(&self) -> Transport4 {
+        Transport4 { addr: self.remote_addr.into(), port: self.remote_port }
+    }
+}
+
+impl Linked<TIMER> for Session {
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.timer_links
+    }
+}
+
+impl Linked<SIBLINGS> for Session {
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.siblings
+    }
+}
+
+/// A session to be made.
+#[derive(Clone, Copy)]
+pub(crate) struct NewSession {
+    pub(crate) remote: Transport4,
+    pub(crate) state: TcpState,
+    pub(crate) timer: Timer,
+}
+
+impl NewSession {
+    /// Of UDP or ICMP, which have no state.
+    pub(crate) fn stateless(protocol: Protocol, remote: Transport4) -> Self {
+        let timer = if protocol == Protocol::Icmp { Timer::Icmp } else { Timer::Udp };
+        Self { remote, state: TcpState::Established, timer }
+    }
+}
+
+/// Sessions of a UDP BIB entry with one IPv4 address: what address-dependent filtering asks for.
+struct Peer {
+    bib: u32,
+    addr: Ipv4Addr,
+    sessions: u32,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    /// The newest policy seen, and what follows from it.
+    generation: u32,
+    counting: Counting,
+    /// Only kept while address-dependent filtering is on.
+    peers: Option<HashTable<Peer>>,
+    /// Time never runs backwards here.
+    latest: u32,
+    pub(crate) bib: Slab<Bib>,
+    pub(crate) sessions: Slab<Session>,
+    by_client: [HashTable<u32>; 3],
+    by_remote: HashTable<u32>,
+    timers: [Fifo<TIMER>; 5],
+    /// Stored SYNs of type 2, by session.
+    held: HashMap<u32, Box<[u8]>>,
+    /// Sessions by protocol; BIB entries are counted by their index.
+    session_counts: [usize; 3],
+}
+
+impl Shard {
+    pub(crate) fn new(shard_bits: u32) -> Self {
+        Self {
+            generation: 0,
+            counting: Counting::default(),
+            peers: None,
+            latest: 0,
+            bib: Slab::new(u32::MAX >> shard_bits),
+            sessions: Slab::new(u32::MAX),
+            by_client: [const { HashTable::new() }; 3],
+            by_remote: HashTable::new(),
+            timers: [Fifo::EMPTY; 5],
+            held: HashMap::new(),
+            session_counts: [0; 3],
+        }
+    }
+
+    /// Brings the shard to the present: clock and policy. Gives the present tick.
+    pub(crate) fn advance(&mut self, shared: &Shared, policy: &Policy, now: Instant) -> u32 {
+        if policy.generation() > self.generation {
+            self.adopt(shared, policy);
+        }
+        self.latest = self.latest.max(tick(now));
+        self.latest
+    }
+
+    /// The BIB entry of an IPv6 transport address; `hash` is that of the address with the port.
+    pub(crate) fn find(&self, hash: u64, protocol: Protocol, client: Transport6) -> Option<u32> {
+        self.by_client[protocol.index()].find(hash, |bib| self.bib[*bib].client() == client).copied()
+    }
+
+    /// The BIB entry that a handle points to, if it still stands for that mask.
+    pub(crate) fn verify(&self, bib: u32, protocol: Protocol, mask: Transport4) -> Option<&Bib> {
+        self.bib.get(bib).filter(|entry| entry.protocol == protocol && entry.mask() == mask)
+    }
+
+    /// The session of a BIB entry with an IPv4 server.
+    pub(crate) fn session(&self, shared: &Shared, bib: u32, remote: Transport4) -> Option<u32> {
+        let first = self.bib[bib].sessions.first()?;
+        if self.sessions[first].remote() == remote {
+            return Some(first);
+        }
+        if self.bib[bib].session_count == 1 {
+            return None;
+        }
+        let same = |number: &u32| {
+            let session = &self.sessions[*number];
+            session.bib == bib && session.remote() == remote
+        };
+        self.by_remote.find(shared.hasher.session(bib, remote), same).copied()
+    }
+
+    /// Whether address-dependent filtering lets an IPv4 address through to a BIB entry.
+    pub(crate) fn knows_peer(&self, shared: &Shared, bib: u32, addr: Ipv4Addr) -> bool {
+        let same = |peer: &Peer| peer.bib == bib && peer.addr == addr;
+        self.peers.as_ref().is_some_and(|peers| peers.find(shared.hasher.peer(bib, addr), same).is_some())
+    }
+
+    /// Whether an entry's mask is still in pool4 and its own. What an older policy left behind is found out here.
+    pub(crate) fn still_mapped(&mut self, env: &Env<'_>, bib: u32) -> bool {
+        let handle = env.handle(bib);
+        let entry = &mut self.bib[bib];
+        if entry.generation >= env.policy.generation() {
+            return true;
+        }
+        let owner = env.policy.pool(entry.protocol).owner(entry.mask());
+        let mapped = owner.is_some_and(|ports| ports.get(entry.mask_port) == handle);
+        if mapped {
+            entry.generation = env.policy.generation();
+        }
+        mapped
+    }
+
+    /// Makes a BIB entry together with its first session. `choose` gives a mask to the entry's handle.
+    pub(crate) fn open(
+        &mut self,
+        env: &mut Env<'_>,
+        protocol: Protocol,
+        client: Transport6,
+        choose: impl FnOnce(Handle) -> Option<Transport4>,
+        new: NewSession,
+    ) -> Result<u32, Refusal> {
+        let amount = Amount { bib: 1, sessions: 1 };
+        let limits = &env.policy.config().limits;
+        env.shared.usage.reserve(&env.shared.hasher, self.counting, limits, client.addr, amount)?;
+        let made = self.insert_bib(env, protocol, client, choose).and_then(|bib| {
+            let session = self.insert_session(env, bib, new);
+            if session.is_err() {
+                self.take_bib(env, bib);
+            }
+            session.map(|_| bib)
+        });
+        match made {
+            Ok(bib) => env.events.bib_created(&self.bib[bib].info()),
+            Err(_) => env.shared.usage.uncount(&env.shared.hasher, self.counting, client.addr, amount),
+        }
+        made
+    }
+
+    /// Adds a session to a BIB entry.
+    pub(crate) fn extend(&mut self, env: &mut Env<'_>, bib: u32, new: NewSession) -> Result<u32, Refusal> {
+        let amount = Amount { bib: 0, sessions: 1 };
+        let client = self.bib[bib].client;
+        let limits = &env.policy.config().limits;
+        env.shared.usage.reserve(&env.shared.hasher, self.counting, limits, client, amount)?;
+        let made = self.insert_session(env, bib, new);
+        if made.is_err() {
+            env.shared.usage.uncount(&env.shared.hasher, self.counting, client, amount);
+        }
+        made
+    }
+
+    /// Makes (or upgrades to) a static entry; the mask is taken by `choose` in any case.
+    pub(crate) fn open_static(
+        &mut self,
+        env: &mut Env<'_>,
+        protocol: Protocol,
+        client: Transport6,
+        choose: impl FnOnce(Handle) -> Option<Transport4>,
+    ) -> Result<u32, Refusal> {
+        let bib = self.insert_bib(env, protocol, client, choose)?;
+        self.bib[bib].is_static = true;
+        let amount = Amount { bib: 1, sessions: 0 };
+        env.shared.usage.count(&env.shared.hasher, self.counting, client.addr, amount);
+        Ok(bib)
+    }
+
+    /// Marks an entry as the administrator's.
+    pub(crate) fn set_static(&mut self, bib: u32) {
+        self.bib[bib].is_static = true;
+    }
+
+    /// A packet of a TCP session, through the state machine.
+    pub(crate) fn tcp_packet(
+        &mut self,
+        env: &Env<'_>,
+        number: u32,
+        side: Side,
+        flags: TcpFlags,
+    ) -> Result<(), Refusal> {
+        let session = &self.sessions[number];
+        let held = session.timer == Timer::StoredSyn;
+        let handle_rst = env.policy.config().handle_rst_during_fin_rcv;
+        match tcp::step(session.state, held, side, flags, handle_rst) {
+            Verdict::Keep => {}
+            Verdict::Restart(timer) => self.refresh(number, timer, env.tick),
+            Verdict::Enter(state, timer) => {
+                self.sessions[number].state = state;
+                if let Some(timer) = timer {
+                    self.refresh(number, timer, env.tick);
+                }
+                if held && let Some(original) = self.held.remove(&number) {
+                    env.shared.syns.let_go(&original);
+                }
+            }
+            Verdict::SynHeld => return Err(Refusal::SoExists),
+        }
+        Ok(())
+    }
+
+    /// Restarts a session's lifetime.
+    pub(crate) fn refresh(&mut self, number: u32, timer: Timer, tick: u32) {
+        let session = &self.sessions[number];
+        let old = session.timer;
+        if old == timer && tick - session.stamp < REFRESH {
+            return;
+        }
+        self.timers[old.index()].unlink(&mut self.sessions, number);
+        self.schedule(number, timer, tick);
+    }
+
+    /// Keeps a SYN with its session (type 2).
+    pub(crate) fn hold(&mut self, number: u32, original: Box<[u8]>) {
+        self.held.insert(number, original);
+    }
+
+    /// Removes a BIB entry with its sessions.
+    pub(crate) fn remove_bib(&mut self, env: &mut Env<'_>, bib: u32) {
+        while let Some(session) = self.bib[bib].sessions.first() {
+            self.take_session(env, session);
+        }
+        let info = self.bib[bib].info();
+        self.take_bib(env, bib);
+        let amount = Amount { bib: 1, sessions: 0 };
+        env.shared.usage.uncount(&env.shared.hasher, self.counting, info.client.addr, amount);
+        env.events.bib_removed(&info);
+    }
+
+    /// Expires at most `budget` sessions; gives how many.
+    pub(crate) fn expire(&mut self, env: &mut Env<'_>, budget: usize) -> usize {
+        let mut expired = 0;
+        for timer in Timer::ALL {
+            let patience = patience(env.policy, timer);
+            while expired < budget {
+                let due = |number: &u32| env.tick - self.sessions[*number].stamp > patience;
+                let Some(number) = self.timers[timer.index()].first().filter(due) else { break };
+                expired += 1;
+                self.time_out(env, number);
+            }
+        }
+        expired
+    }
+
+    /// A BIB entry for display.
+    pub(crate) fn bib_info(&self, bib: u32) -> Option<BibInfo> {
+        self.bib.get(bib).map(Bib::info)
+    }
+
+    /// A session for logs and display.
+    pub(crate) fn session_info(&self, policy: &Policy, number: u32) -> Option<SessionInfo> {
+        let session = self.sessions.get(number)?;
+        let entry = &self.bib[session.bib];
+        let tcp = entry.protocol == Protocol::Tcp;
+        let port = if entry.protocol == Protocol::Icmp { entry.mask_port } else { session.remote_port };
+        let idle = u64::from(self.latest - session.stamp) << TICK_SHIFT;
+        Some(SessionInfo {
+            protocol: entry.protocol,
+            client: entry.client(),
+            mask: entry.mask(),
+            remote: Transport4 { addr: session.remote_addr.into(), port },
+            state: tcp.then_some(session.state),
+            timer: session.timer,
+            expires_in: policy.lifetime(session.timer).saturating_sub(Duration::from_millis(idle)),
+        })
+    }
+
+    /// BIB entries and sessions, by protocol.
+    pub(crate) fn counts(&self) -> ([usize; 3], [usize; 3]) {
+        (core::array::from_fn(|protocol| self.by_client[protocol].len()), self.session_counts)
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bib.bytes()
+            + self.sessions.bytes()
+            + self.by_client.iter().map(HashTable::allocation_size).sum::<usize>()
+            + self.by_remote.allocation_size()
+            + self.peers.as_ref().map_or(0, HashTable::allocation_size)
+    }
+
+    fn time_out(&mut self, env: &mut Env<'_>, number: u32) {
+        let Session { state, timer, bib, .. } = self.sessions[number];
+        if timer == Timer::Established && state == TcpState::Established {
+            self.sessions[number].state = TcpState::Trans;
+            self.refresh(number, Timer::Transitory, env.tick);
+            if let Some(info) = self.session_info(env.policy, number) {
+                env.events.probe(&info);
+            }
+            return;
+        }
+        self.take_session(env, number);
+        if self.bib[bib].session_count == 0 && !self.bib[bib].is_static {
+            self.remove_bib(env, bib);
+        }
+    }
+
+    fn schedule(&mut self, number: u32, timer: Timer, tick: u32) {
+        self.sessions[number].timer = timer;
+        self.sessions[number].stamp = tick;
+        self.timers[timer.index()].push(&mut self.sessions, number);
+    }
+
+    fn insert_bib(
+        &mut self,
+        env: &Env<'_>,
+        protocol: Protocol,
+        client: Transport6,
+        choose: impl FnOnce(Handle) -> Option<Transport4>,
+    ) -> Result<u32, Refusal> {
+        let entry = Bib {
+            client: client.addr,
+            mask_addr: 0,
+            client_port: client.port,
+            mask_port: 0,
+            sessions: Fifo::EMPTY,
+            session_count: 0,
+            generation: env.policy.generation(),
+            protocol,
+            is_static: false,
+        };
+        let bib = self.bib.insert(entry).ok_or(Refusal::TableFull)?;
+        let Some(mask) = choose(env.handle(bib)) else {
+            self.bib.remove(bib);
+            return Err(Refusal::PoolExhausted);
+        };
+        self.bib[bib].mask_addr = mask.addr.into();
+        self.bib[bib].mask_port = mask.port;
+        let Self { bib: entries, by_client, .. } = self;
+        let hash = |entry: &Bib| client_hash(&env.shared.hasher, entry.client());
+        by_client[protocol.index()].insert_unique(hash(&entries[bib]), bib, |bib| hash(&entries[*bib]));
+        Ok(bib)
+    }
+
+    fn take_bib(&mut self, env: &Env<'_>, bib: u32) {
+        let Some(entry) = self.bib.remove(bib) else { return };
+        let hash = client_hash(&env.shared.hasher, entry.client());
+        if let Ok(found) = self.by_client[entry.protocol.index()].find_entry(hash, |number| *number == bib) {
+            found.remove();
+        }
+        env.policy.pool(entry.protocol).release(entry.mask(), env.handle(bib));
+    }
+
+    fn insert_session(&mut self, env: &mut Env<'_>, bib: u32, new: NewSession) -> Result<u32, Refusal> {
+        let session = Session {
+            bib,
+            remote_addr: new.remote.addr.into(),
+            remote_port: new.remote.port,
+            state: new.state,
+            timer: new.timer,
+            stamp: env.tick,
+            timer_links: Links::NONE,
+            siblings: Links::NONE,
+        };
+        let number = self.sessions.insert(session).ok_or(Refusal::TableFull)?;
+        self.schedule(number, new.timer, env.tick);
+        let Self { bib: entries, sessions, by_remote, .. } = self;
+        entries[bib].sessions.push(sessions, number);
+        entries[bib].session_count += 1;
+        let protocol = entries[bib].protocol;
+        let hasher = &env.shared.hasher;
+        let hash = |number: &u32| hasher.session(sessions[*number].bib, sessions[*number].remote());
+        by_remote.insert_unique(hash(&number), number, hash);
+        self.session_counts[protocol.index()] += 1;
+        if protocol == Protocol::Udp {
+            self.add_peer(hasher, bib, new.remote.addr);
+        }
+        if let Some(info) = self.session_info(env.policy, number) {
+            env.events.session_created(&info);
+        }
+        Ok(number)
+    }
+
+    /// Removes a session, but not its BIB entry.
+    fn take_session(&mut self, env: &mut Env<'_>, number: u32) {
+        let info = self.session_info(env.policy, number);
+        let timer = self.sessions[number].timer;
+        let bib = self.sessions[number].bib;
+        let remote = self.sessions[number].remote();
+        self.timers[timer.index()].unlink(&mut self.sessions, number);
+        self.bib[bib].sessions.unlink(&mut self.sessions, number);
+        self.bib[bib].session_count -= 1;
+        let hash = env.shared.hasher.session(bib, remote);
+        if let Ok(found) = self.by_remote.find_entry(hash, |other| *other == number) {
+            found.remove();
+        }
+        self.sessions.remove(number);
+        let Bib { protocol, client, .. } = self.bib[bib];
+        self.session_counts[protocol.index()] -= 1;
+        if protocol == Protocol::Udp {
+            self.remove_peer(&env.shared.hasher, bib, remote.addr);
+        }
+        let amount = Amount { bib: 0, sessions: 1 };
+        env.shared.usage.uncount(&env.shared.hasher, self.counting, client, amount);
+        if let Some(original) = self.held.remove(&number) {
+            env.shared.syns.let_go(&original);
+            env.events.stored_syn_expired(&original);
+        }
+        if let Some(info) = info {
+            env.events.session_removed(&info);
+        }
+    }
+
+    /// Takes up a newer policy: counts by its keys, and keeps the peers if it filters.
+    fn adopt(&mut self, shared: &Shared, policy: &Policy) {
+        self.generation = policy.generation();
+        let counting = Counting::of(policy);
+        if counting != self.counting {
+            for entry in (0..self.bib.end()).filter_map(|bib| self.bib.get(bib)) {
+                let amount = Amount { bib: 1, sessions: entry.session_count };
+                shared.usage.uncount_keys(&shared.hasher, self.counting, entry.client, amount);
+                shared.usage.count_keys(&shared.hasher, counting, entry.client, amount);
+            }
+            self.counting = counting;
+        }
+        let filters = policy.config().address_dependent_filtering;
+        if filters && self.peers.is_none() {
+            self.peers = Some(HashTable::new());
+            for number in 0..self.sessions.end() {
+                let Some(Session { bib, remote_addr, .. }) = self.sessions.get(number) else { continue };
+                if self.bib[*bib].protocol == Protocol::Udp {
+                    self.add_peer(&shared.hasher, *bib, (*remote_addr).into());
+                }
+            }
+        } else if !filters {
+            self.peers = None;
+        }
+    }
+
+    fn add_peer(&mut self, hasher: &Hasher, bib: u32, addr: Ipv4Addr) {
+        let Some(peers) = &mut self.peers else { return };
+        let same = |peer: &Peer| peer.bib == bib && peer.addr == addr;
+        let hash = |peer: &Peer| hasher.peer(peer.bib, peer.addr);
+        let new = Peer { bib, addr, sessions: 0 };
+        peers.entry(hash(&new), same, hash).or_insert(new).get_mut().sessions += 1;
+    }
+
+    fn remove_peer(&mut self, hasher: &Hasher, bib: u32, addr: Ipv4Addr) {
+        let Some(peers) = &mut self.peers else { return };
+        let same = |peer: &Peer| peer.bib == bib && peer.addr == addr;
+        if let Ok(mut found) = peers.find_entry(hasher.peer(bib, addr), same) {
+            found.get_mut().sessions -= 1;
+            if found.get().sessions == 0 {
+                found.remove();
+            }
+        }
+    }
+}
+
+/// Hash of an IPv6 transport address, as the BIB indexes use it.
+fn client_hash(hasher: &Hasher, client: Transport6) -> u64 {
+    hasher.with_port(hasher.client(client.addr), client.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_small() {
+        assert!(size_of::<Option<Bib>>() <= 64, "{}", size_of::<Option<Bib>>());
+        assert!(size_of::<Option<Session>>() <= 48, "{}", size_of::<Option<Session>>());
+    }
+}

@@ -1,0 +1,191 @@
+//! The state of one instance, shared by all workers: shards behind their locks, and what the shards share.
+//! Packets enter by `outbound.rs` and `inbound.rs`; this file makes the tables, expires, counts and displays.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::events::{BibInfo, Events, SessionInfo};
+use crate::hash::Hasher;
+use crate::policy::Policy;
+use crate::portmap::Handle;
+use crate::shard::{Env, Shard, Shared, patience, tick};
+use crate::stored::StoredSyns;
+use crate::types::{Instant, Protocol, Timer};
+use crate::usage::Usage;
+
+/// Shards at most.
+const MAX_SHARDS: usize = 1024;
+
+/// Sessions expired while a shard is locked, and in one call.
+const EXPIRE_AT_ONCE: usize = 256;
+const EXPIRE_PER_CALL: usize = 16_384;
+
+/// Slots looked at while a shard is locked, when walking over all records.
+pub(crate) const WALK_AT_ONCE: u32 = 4096;
+
+/// BIB entries and sessions of an instance. `Send` and `Sync`; every method takes `&self`.
+pub struct Tables {
+    pub(crate) shared: Shared,
+    pub(crate) shards: Box<[Padded]>,
+    /// The shard where the next expiry begins.
+    turn: AtomicUsize,
+}
+
+/// A shard on cache lines of its own.
+#[repr(align(128))]
+pub(crate) struct Padded(pub(crate) Mutex<Shard>);
+
+/// What is in the tables now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// BIB entries, by [`Protocol::index`].
+    pub bib: [usize; 3],
+    /// Sessions, by [`Protocol::index`].
+    pub sessions: [usize; 3],
+    /// Stored SYNs, both types.
+    pub stored_syns: u64,
+    /// Bytes allocated for the tables. The port maps are the policy's: see [`Policy::memory`].
+    pub memory: usize,
+}
+
+/// Where a walk over the records goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    pub(crate) shard: usize,
+    pub(crate) slot: u32,
+}
+
+impl Tables {
+    /// Empty tables. `shards` is rounded up to a power of two, at most 1,024; some tens per worker keep workers out of
+    /// each other's way. `secret` keys every hash and the choice of ports: it must be random and never leave the host.
+    pub fn new(shards: usize, secret: [u8; 16]) -> Self {
+        let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
+        let shard_bits = count.trailing_zeros();
+        Self {
+            shared: Shared {
+                hasher: Hasher::new(secret),
+                usage: Usage::new(),
+                syns: StoredSyns::default(),
+                shard_bits,
+            },
+            shards: (0..count).map(|_| Padded(Mutex::new(Shard::new(shard_bits)))).collect(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Removes what has outlived its timer, by the lifetimes of `policy` (RFC 6146 3.5). Meant to be called by any
+    /// worker about every 250 ms. The work of a call is bounded; `true` says that more may be waiting.
+    pub fn expire(&self, policy: &Policy, now: Instant, events: &mut dyn Events) -> bool {
+        policy.refresh_hints();
+        let lifetime = patience(policy, Timer::StoredSyn);
+        let syns = self.shared.syns.expire(tick(now), lifetime, EXPIRE_PER_CALL, events);
+        let mut budget = EXPIRE_PER_CALL - syns;
+        for _ in 0..self.shards.len() {
+            let at = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+            loop {
+                let at_once = budget.min(EXPIRE_AT_ONCE);
+                let (mut shard, mut env) = self.enter(at, policy, now, events);
+                let expired = shard.expire(&mut env, at_once);
+                drop(shard);
+                budget -= expired;
+                if budget == 0 {
+                    return true;
+                }
+                if expired < at_once {
+                    break;
+                }
+            }
+        }
+        false
+    }
+
+    /// Counts and memory. Locks every shard in turn.
+    pub fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges {
+            stored_syns: self.shared.syns.held(),
+            memory: self.shared.usage.bytes() + self.shared.syns.bytes(),
+            ..Gauges::default()
+        };
+        for shard in &self.shards {
+            let shard = shard.0.lock();
+            let (bib, sessions) = shard.counts();
+            for protocol in Protocol::ALL {
+                gauges.bib[protocol.index()] += bib[protocol.index()];
+                gauges.sessions[protocol.index()] += sessions[protocol.index()];
+            }
+            gauges.memory += shard.bytes();
+        }
+        gauges
+    }
+
+    /// Walks over the BIB entries, in no particular order: appends about `count` of them to `out` and gives the cursor
+    /// to go on with, or `None` at the end. Start with `Cursor::default()`. What comes or goes meanwhile may be missed.
+    pub fn bib_entries(&self, from: Cursor, count: usize, out: &mut Vec<BibInfo>) -> Option<Cursor> {
+        self.walk(from, count, out, |shard| shard.bib.end(), Shard::bib_info)
+    }
+
+    /// The same over the sessions; times left are as of the shard's last packet or expiry.
+    pub fn sessions(
+        &self,
+        policy: &Policy,
+        from: Cursor,
+        count: usize,
+        out: &mut Vec<SessionInfo>,
+    ) -> Option<Cursor> {
+        let info = |shard: &Shard, number| shard.session_info(policy, number);
+        self.walk(from, count, out, |shard| shard.sessions.end(), info)
+    }
+
+    /// The shard of an IPv6 address hash. The tables within use the low and the topmost bits of hashes.
+    pub(crate) fn place(&self, client: u64) -> usize {
+        (client >> 32) as usize & (self.shards.len() - 1)
+    }
+
+    /// Locks a shard and brings it to the present.
+    pub(crate) fn enter<'a>(
+        &'a self,
+        at: usize,
+        policy: &'a Policy,
+        now: Instant,
+        events: &'a mut dyn Events,
+    ) -> (MutexGuard<'a, Shard>, Env<'a>) {
+        let mut shard = self.shards[at].0.lock();
+        let tick = shard.advance(&self.shared, policy, now);
+        (shard, Env { shared: &self.shared, policy, events, shard: at as u32, tick })
+    }
+
+    /// Shard and BIB entry of a handle from a port map.
+    pub(crate) fn decode(&self, handle: Handle) -> Option<(usize, u32)> {
+        let code = handle.checked_sub(1)?;
+        Some((code as usize & (self.shards.len() - 1), code >> self.shared.shard_bits))
+    }
+
+    fn walk<T>(
+        &self,
+        from: Cursor,
+        count: usize,
+        out: &mut Vec<T>,
+        end: impl Fn(&Shard) -> u32,
+        info: impl Fn(&Shard, u32) -> Option<T>,
+    ) -> Option<Cursor> {
+        let enough = out.len().saturating_add(count.max(1));
+        let mut cursor = from;
+        while let Some(shard) = self.shards.get(cursor.shard) {
+            let shard = shard.0.lock();
+            let end = end(&shard);
+            let stop = end.min(cursor.slot.saturating_add(WALK_AT_ONCE));
+            while cursor.slot < stop && out.len() < enough {
+                out.extend(info(&shard, cursor.slot));
+                cursor.slot += 1;
+            }
+            if cursor.slot >= end {
+                cursor = Cursor { shard: cursor.shard + 1, slot: 0 };
+            }
+            if out.len() >= enough {
+                break;
+            }
+        }
+        (cursor.shard < self.shards.len()).then_some(cursor)
+    }
+}
