@@ -1,0 +1,65 @@
+//! The clock of the data path, and facts about the running system that name it (namespace, boot, process).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// Milliseconds of the monotonic clock (`CLOCK_MONOTONIC`: since boot, without suspended time).
+pub fn now_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is ours to write for the length of the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // The monotonic clock is never negative.
+    time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// The inode of this thread's network namespace: equal for two processes exactly if they share it.
+pub fn netns_inode() -> io::Result<u64> {
+    fs::metadata("/proc/thread-self/ns/net").map(|meta| meta.ino())
+}
+
+/// The random name that the kernel gave to this boot.
+pub fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+}
+
+/// When process `pid` was started, in clock ticks since boot; None if there is no such process. With the pid it
+/// names a process for good, where a pid alone is given away again.
+pub fn process_start(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses and may contain anything; count from behind it.
+    let rest = &stat[stat.rfind(')')? + 1..];
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The range of ports that the kernel gives to local sockets, both inclusive (`ip_local_port_range`).
+pub fn ephemeral_ports() -> io::Result<(u16, u16)> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u16>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(low)), Some(Ok(high))) => Ok((low, high)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a port range: {text:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_goes_on() {
+        let before = now_ms();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let passed = now_ms() - before;
+        assert!((4..5000).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn facts_of_this_process() {
+        assert!(process_start(std::process::id()).is_some());
+        assert_eq!(process_start(u32::MAX), None);
+        assert!(netns_inode().unwrap() > 0);
+        let (low, high) = ephemeral_ports().unwrap();
+        assert!(low <= high);
+    }
+}
