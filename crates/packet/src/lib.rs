@@ -4,7 +4,7 @@
 //! getters and (where the bytes are writable) setters, a private `field` module of byte ranges, tests at
 //! the foot. Around them: one's-complement arithmetic ([`checksum`]), the buffer a packet lives in with the
 //! offload state it came with ([`buffer`], [`offload`]), the walk over a whole packet that turns bytes into
-//! types once ([`layers`]).
+//! types once ([`layers`]), and what hardware would do with an aggregate or a partial checksum ([`segment`]).
 //!
 //! This crate knows nothing of translation, allocates nothing and reads no clock.
 #![no_std]
@@ -23,6 +23,7 @@ pub mod ipv6;
 pub mod layers;
 pub mod offload;
 pub mod reason;
+pub mod segment;
 pub mod tcp;
 pub mod udp;
 
