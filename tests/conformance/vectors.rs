@@ -1,5 +1,7 @@
 //! Reads every vector file under `tests/vectors`; each must parse and compile, and hold at least one case.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something it relies on fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
