@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::prefix_map::{PrefixMap, Seed};
 
-/// An Explicit Address Mapping (RFC 7757 3.1).
+/// An Explicit Address Mapping (RFC 7757 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EamEntry {
     /// The IPv6 prefix.
@@ -28,7 +28,7 @@ pub enum EamError {
     /// The table has an entry with this IPv4 prefix.
     #[error("the table already has an entry for {0}")]
     DuplicateV4(Ipv4Net),
-    /// The IPv6 prefix has fewer addresses than the IPv4 prefix (RFC 7757 3.1).
+    /// The IPv6 prefix has fewer addresses than the IPv4 prefix (RFC 7757 3.2).
     #[error("{} has fewer addresses than {}", .0.v6, .0.v4)]
     SuffixLonger(EamEntry),
     /// Bits set behind a prefix.
@@ -250,7 +250,7 @@ mod tests {
             prop_assert_eq!(eamt.to_v4(there), Some(address));
             // Any address of the IPv6 prefix maps into the IPv4 prefix.
             let any = Ipv6Addr::from_bits(
-                entry.v6.addr().to_bits() | u128::from(host) * u128::from(v4) & entry.v6.hostmask().to_bits(),
+                entry.v6.addr().to_bits() | (u128::from(host) * u128::from(v4)) & entry.v6.hostmask().to_bits(),
             );
             prop_assert!(entry.v4.contains(&eamt.to_v4(any).unwrap()));
         }

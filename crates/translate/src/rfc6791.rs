@@ -9,13 +9,13 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::refused::HostAddresses;
 
-/// The IPv4 dummy address (RFC 7600 4.8, R-22).
+/// The IPv4 dummy address: only ever the source of an ICMP error (RFC 7600 section 6).
 pub const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
 /// Where an IPv4 source comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source4 {
-    /// A random address of a prefix (RFC 6791 section 4).
+    /// A random address of a prefix (RFC 6791 section 5).
     Random(Ipv4Net),
     /// The address of a prefix whose host part is the packet's hop limit, as far as it fits.
     ByHopLimit(Ipv4Net),

@@ -35,7 +35,7 @@ xlat_packet::reasons! {
             "the source of the packet quoted by an ICMPv6 error has no translation or one that is not allowed";
         InnerDestination6: "inner-destination6-untranslatable", "JSTAT64_DST", "RFC 7915 5.3",
             "the destination of the packet quoted by an ICMPv6 error has no translation or one that is not allowed";
-        NoErrorSource4: "no-error-source4", "JSTAT64_6791_ENOENT", "RFC 6791 4",
+        NoErrorSource4: "no-error-source4", "JSTAT64_6791_ENOENT", "RFC 6791 5",
             "an ICMPv6 error needs an IPv4 source, there is no RFC 6791 pool and this host has no IPv4 address";
         Source4: "source4-untranslatable", "JSTAT46_SRC", "RFC 7915 6",
             "the EAMT does not cover the IPv4 source, or hairpinning forbids to use it, and there is no pool6";
@@ -53,7 +53,7 @@ xlat_packet::reasons! {
             "the source of the packet quoted by an ICMPv4 error has no translation or one that is not allowed";
         InnerDestination4: "inner-destination4-untranslatable", "JSTAT46_DST", "RFC 7915 4.3",
             "the destination of the packet quoted by an ICMPv4 error has no translation or one that is not allowed";
-        NoErrorSource6: "no-error-source6", "JSTAT46_6791_ENOENT", "RFC 6791 4",
+        NoErrorSource6: "no-error-source6", "JSTAT46_6791_ENOENT", "RFC 6791 5",
             "an ICMPv4 error needs an IPv6 source, there is no RFC 6791 pool and this host has no IPv6 address";
     }
 }
@@ -336,7 +336,7 @@ mod tests {
     /// A network with two mapped prefixes and pool6, T in the middle.
     fn tables(hairpin: HairpinMode) -> SiitTables {
         let mut eamt = Eamt::new([5, 6]);
-        for (v6, v4) in [("2001:db8:3::/120", "1.0.0.0/24"), ("2001:db8:2::/120", "10.0.0.0/24")] {
+        for (v6, v4) in [("2001:db8:3::/120", "192.168.3.0/24"), ("2001:db8:2::/120", "10.0.0.0/24")] {
             eamt.insert(EamEntry { v6: v6.parse().unwrap(), v4: v4.parse().unwrap() }).unwrap();
         }
         SiitTables {
@@ -385,7 +385,7 @@ mod tests {
 
     /// The source of a translated ICMPv4 error that quotes an ordinary packet.
     fn error6(tables: &SiitTables, host: &HostAddresses, src: &str) -> Result<Ipv6Addr, Untranslatable> {
-        let (client, server) = (a4("10.0.0.5"), a4("1.0.0.2"));
+        let (client, server) = (a4("10.0.0.5"), a4("192.168.3.2"));
         Ok(tables.four_to_six(host, (a4(src), client), true, Some((client, server)), false, 2)?.src)
     }
 
@@ -486,17 +486,17 @@ mod tests {
         assert_eq!(error6(&tables, &host, "127.0.0.1"), Ok(a6("2001:db8:17f:0:1::")));
         assert_eq!(error6(&tables, &host, "0.0.0.0"), Ok(a6("2001:db8:100::")));
         assert_eq!(error4(&tables, &host, "2001:db8:17f:0:1::"), Ok(a4("127.0.0.1")));
-        assert_eq!(error4(&tables, &host, "4000::1"), Ok(a4("203.0.113.8")));
+        assert_eq!(error4(&tables, &host, "2001:db8:f::1"), Ok(a4("203.0.113.8")));
         assert_eq!(error4(&tables, &host, "::1"), Err(Untranslatable::Source6Loopback));
         tables.error_source4 = Source4::Host;
-        assert_eq!(error4(&tables, &host, "4000::1"), Ok(a4("198.51.100.1")));
-        assert_eq!(error4(&tables, &none, "4000::1"), Err(Untranslatable::NoErrorSource4));
+        assert_eq!(error4(&tables, &host, "2001:db8:f::1"), Ok(a4("198.51.100.1")));
+        assert_eq!(error4(&tables, &none, "2001:db8:f::1"), Err(Untranslatable::NoErrorSource4));
         assert!(Untranslatable::NoErrorSource4.is_drop() && !Untranslatable::Source6.is_drop());
         tables.pool6 = None;
-        assert_eq!(error6(&tables, &host, "2.0.0.2"), Ok(a6("2001:db8:1c0:2:1::")));
-        assert_eq!(error6(&tables, &none, "2.0.0.2"), Err(Untranslatable::NoErrorSource6));
+        assert_eq!(error6(&tables, &host, "203.0.113.77"), Ok(a6("2001:db8:1c0:2:1::")));
+        assert_eq!(error6(&tables, &none, "203.0.113.77"), Err(Untranslatable::NoErrorSource6));
         tables.error_source6 = Source6::Random("2001:db8:6791::/64".parse().unwrap());
-        assert_eq!(error6(&tables, &none, "2.0.0.2"), Ok(a6("2001:db8:6791::2")));
+        assert_eq!(error6(&tables, &none, "203.0.113.77"), Ok(a6("2001:db8:6791::2")));
     }
 
     #[test]
@@ -509,7 +509,7 @@ mod tests {
                 .map(|made| made.inner)
         };
         assert_eq!(quote(client, server), Ok(Some((a4("10.0.0.10"), a4("198.51.100.2")))));
-        assert_eq!(quote(client, a6("4000::1")), Err(Untranslatable::InnerDestination6));
+        assert_eq!(quote(client, a6("2001:db8:f::1")), Err(Untranslatable::InnerDestination6));
         assert_eq!(quote(a6("2001:db8:17f:0:1::"), server), Err(Untranslatable::InnerSource6));
         let quote = |src, dst| {
             let outer = (a4("198.51.100.2"), a4("10.0.0.10"));
@@ -523,27 +523,41 @@ mod tests {
     #[test]
     fn hairpin_example() {
         for mode in [HairpinMode::Intrinsic, HairpinMode::Simple] {
-            let made = through(&tables(mode), (a6("2001:db8:3::8"), a6("2001:db8:101:0:9::")), None).unwrap();
-            assert_eq!((made.src, made.dst), (a6("2001:db8:101:0:8::"), a6("2001:db8:3::9")), "{mode:?}");
+            let made =
+                through(&tables(mode), (a6("2001:db8:3::8"), a6("2001:db8:1c0:a803:9::")), None).unwrap();
+            assert_eq!((made.src, made.dst), (a6("2001:db8:1c0:a803:8::"), a6("2001:db8:3::9")), "{mode:?}");
         }
         // Without hairpinning the packet arrives from an address that its receiver's answer will not go to.
-        let made = through(&tables(HairpinMode::Off), (a6("2001:db8:3::8"), a6("2001:db8:101:0:9::")), None);
+        let made =
+            through(&tables(HairpinMode::Off), (a6("2001:db8:3::8"), a6("2001:db8:1c0:a803:9::")), None);
         assert_eq!(made.unwrap().src, a6("2001:db8:3::8"));
     }
 
     #[test]
     fn hairpinned_error_of_a_router_without_mapping() {
         let tables = tables(HairpinMode::Intrinsic);
-        let outer = (a6("2001:db8::5"), a6("2001:db8:101:0:1::"));
-        let inner = (a6("2001:db8:101:0:1::"), a6("2001:db8:2::a"));
+        let outer = (a6("2001:db8::5"), a6("2001:db8:1c0:a803:1::"));
+        let inner = (a6("2001:db8:1c0:a803:1::"), a6("2001:db8:2::a"));
         let made = through(&tables, outer, Some(inner)).unwrap();
         assert_eq!((made.src, made.dst), (a6("2001:db8:1cb:71:8::"), a6("2001:db8:3::1")));
         assert_eq!(made.inner, Some((a6("2001:db8:3::1"), a6("2001:db8:10a:0:a::"))));
     }
 
+    #[test]
+    fn an_error_turns_back_by_what_it_quotes() {
+        let tables = tables(HairpinMode::Intrinsic);
+        let turns_back = |dst, inner| {
+            let outer = (a6("2001:db8::5"), a6(dst));
+            tables.six_to_four(&host(), outer, true, Some(inner), 64, 0).unwrap().hairpin
+        };
+        let (server, by_pool6) = (a6("2001:db8:1c6:3364:2::"), "2001:db8:1c0:a803:1::");
+        assert!(!turns_back(by_pool6, (a6("2001:db8:3::1"), server)));
+        assert!(turns_back("2001:db8:1c0:2:21::", (a6(by_pool6), server)));
+    }
+
     /// An IPv4 address of either EAM, or of neither.
     fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
-        (prop::sample::select(vec![[1, 0, 0], [10, 0, 0], [192, 0, 2], [203, 0, 113]]), any::<u8>())
+        (prop::sample::select(vec![[192, 168, 3], [10, 0, 0], [192, 0, 2], [203, 0, 113]]), any::<u8>())
             .prop_map(|([a, b, c], d)| Ipv4Addr::new(a, b, c, d))
     }
 
@@ -563,7 +577,7 @@ mod tests {
         fn hairpinned_nodes_understand_each_other(a: u8, b: u8, simple: bool) {
             let tables = tables(if simple { HairpinMode::Simple } else { HairpinMode::Intrinsic });
             let pool6 = tables.pool6.unwrap();
-            let (a4, b4) = (Ipv4Addr::new(1, 0, 0, a), Ipv4Addr::new(10, 0, 0, b));
+            let (a4, b4) = (Ipv4Addr::new(192, 168, 3, a), Ipv4Addr::new(10, 0, 0, b));
             let (a6, b6) = (tables.eamt.to_v6(a4).unwrap(), tables.eamt.to_v6(b4).unwrap());
             let (a_seen, b_seen) = (pool6.embed(a4), pool6.embed(b4));
             // Request and answer.
@@ -575,7 +589,7 @@ mod tests {
             let complaint = Addresses6 { src: b_seen, dst: a6, inner: Some((a6, b_seen)) };
             prop_assert_eq!(through(&tables, (b6, a_seen), Some((a_seen, b6))), Ok(complaint));
             // An error from a mapped router on the way keeps the router's own address.
-            let router = tables.eamt.to_v6(Ipv4Addr::new(1, 0, 0, a ^ 1)).unwrap();
+            let router = tables.eamt.to_v6(Ipv4Addr::new(192, 168, 3, a ^ 1)).unwrap();
             let complaint = Addresses6 { src: router, ..complaint };
             prop_assert_eq!(through(&tables, (router, a_seen), Some((a_seen, b6))), Ok(complaint));
         }
