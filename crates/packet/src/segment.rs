@@ -542,6 +542,25 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_is_no_aggregate() {
+        let (mut packet, offload) = aggregate(PLAIN, &[7; 100], 40);
+        packet.truncate(20 + 104);
+        put(&mut packet, field::IPV4_TOTAL_LENGTH, 20 + 104);
+        packet[6] = 0x20;
+        put(&mut packet, field::IPV4_CHECKSUM, 0);
+        let checksum = Sum::of(&packet[..20]).finish();
+        put(&mut packet, field::IPV4_CHECKSUM, checksum);
+        assert_eq!(Layers4::parse(&packet, Extent::Whole).map(|layers| layers.is_fragment()), Ok(true));
+        assert_eq!(Segments::new(&packet, &offload).unwrap_err(), BadAggregate::NotReadable);
+    }
+
+    #[test]
+    fn headers_alone_are_one_segment() {
+        let (packet, offload) = aggregate(Sample { kind: GsoKind::Tcp, ..PLAIN }, &[], 40);
+        assert_eq!(cut(&packet, &offload).len(), 1);
+    }
+
+    #[test]
     fn a_short_buffer_loses_nothing() {
         let (packet, offload) = aggregate(PLAIN, &[7; 100], 40);
         let mut segments = Segments::new(&packet, &offload).unwrap();
