@@ -63,8 +63,13 @@ pub(crate) fn rfc6791v4(prefix: Ipv4Net) -> Result<(), Problem> {
     }
 }
 
-/// pool4 addresses must be addresses that can be somebody's.
+/// pool4 addresses must be addresses that can be somebody's, and each costs memory.
 pub(crate) fn pool4(prefix: Ipv4Net) -> Result<(), Problem> {
+    const LENGTH_MIN: u8 = 16;
+    if prefix.prefix_len() < LENGTH_MIN {
+        let message = format!("pool4 prefix {prefix} has too many addresses");
+        return Err(Problem::new(message, format!("use prefixes of length {LENGTH_MIN} or more")));
+    }
     match subnet_scoped(prefix) {
         None => Ok(()),
         Some(network) => Err(Problem::new(
@@ -166,7 +171,7 @@ mod tests {
             assert!(pool6(bad.parse().unwrap()).is_err(), "{bad}");
         }
         let help = pool6("2001:db8:0:0:1ff:aa::/96".parse().unwrap()).unwrap_err().help;
-        assert!(help.contains("2001:db8:0:0:ff:aa::/96"), "{help}");
+        assert!(help.contains("2001:db8::ff:aa:0:0/96"), "{help}");
     }
 
     #[test]

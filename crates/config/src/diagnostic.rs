@@ -130,8 +130,9 @@ impl Location {
         let line = 1 + before.bytes().filter(|&byte| byte == b'\n').count();
         let (left, right) = (&text[line_start..start], &text[start..line_end]);
         let column = 1 + left.chars().count();
-        let shown_left: Vec<char> = left.chars().rev().take(EXCERPT_CHARS / 2).collect();
-        let shown_right: Vec<char> = right.chars().take(EXCERPT_CHARS / 2).collect();
+        let room = EXCERPT_CHARS.saturating_sub(right.chars().count()).max(EXCERPT_CHARS / 2);
+        let shown_left: Vec<char> = left.chars().rev().take(room).collect();
+        let shown_right: Vec<char> = right.chars().take(EXCERPT_CHARS - shown_left.len()).collect();
         let width = text[start..end.min(line_end).max(start)].chars().count().min(shown_right.len());
         let excerpt = shown_left.iter().rev().chain(&shown_right).map(|&c| printable(c)).collect();
         let caret = shown_left.len()..shown_left.len() + width;

@@ -94,6 +94,6 @@ impl<'n, 't> Field<'n, 't> {
 
     /// The value as the file has it, without quotes.
     fn source(self) -> String {
-        shown(self.text.get(self.node.span.bytes()).unwrap_or_default().trim_matches('"'))
+        shown(self.text.get(self.node.span.bytes()).unwrap_or_default().trim_matches(['"', '\'']))
     }
 }

@@ -116,6 +116,9 @@ pub fn load(file: &str, content: impl AsRef<[u8]>, hint: &Hint) -> Result<Loaded
     let found = validate(&config);
     diagnostics.omitted = found.omitted;
     diagnostics.list = found.list.into_iter().map(|diagnostic| source.locate(diagnostic)).collect();
+    diagnostics.list.sort_by_key(|one| one.location.as_ref().map_or(0, |at| at.span.start));
+    // One element can stand for three entries, one per protocol, with the same to say about each.
+    diagnostics.list.dedup_by(|one, before| one.location == before.location && one.help == before.help);
     if diagnostics.has_errors() {
         Err(diagnostics)
     } else {

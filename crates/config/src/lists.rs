@@ -47,7 +47,7 @@ impl Lists {
                 reader.accept(field.parsed(eam_pair))
             }
             _ => {
-                let members = reader.members("eamt", node, &reader_names(keys::EAM));
+                let Some(members) = reader.members("eamt", node, &reader_names(keys::EAM)) else { return };
                 let ipv6 = reader.mandatory("", node, &members, "ipv6-prefix");
                 let ipv4 = reader.mandatory("", node, &members, "ipv4-prefix");
                 let ipv6 = ipv6.and_then(|field| reader.accept(field.parsed(value::prefix6)));
@@ -83,10 +83,10 @@ impl Lists {
             }
             return;
         }
-        let members = reader.members("pool4", node, &reader_names(keys::POOL4));
+        let Some(members) = reader.members("pool4", node, &reader_names(keys::POOL4)) else { return };
         let find = |key: &'static str| members.iter().find(|(known, _)| *known == key);
         let optional =
-            |reader: &Reader<'t>, key| find(key).map(|(name, member)| reader.field(name, &member.node));
+            |reader: &Reader<'t>, key| find(key).map(|(_, member)| reader.field(&member.key, &member.node));
 
         let protocol = match optional(reader, "protocol") {
             None if native => Some(Protocol::ALL.to_vec()),
@@ -140,7 +140,7 @@ impl Lists {
     }
 
     fn bib<'t>(&mut self, reader: &mut Reader<'t>, node: &Node<'t>) {
-        let members = reader.members("bib", node, &reader_names(keys::BIB));
+        let Some(members) = reader.members("bib", node, &reader_names(keys::BIB)) else { return };
         let protocol = reader.mandatory("", node, &members, "protocol");
         let ipv6 = reader.mandatory("", node, &members, "ipv6-address");
         let ipv4 = reader.mandatory("", node, &members, "ipv4-address");

@@ -315,3 +315,103 @@ fn hairpin_mode(field: Field<'_, '_>) -> Result<EamHairpinMode, Fault> {
         field.fault(Problem::new(message, help))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Node, Span, Value};
+    use crate::toml;
+
+    /// A legal value other than the default, in TOML.
+    fn sample(spec: &Spec) -> String {
+        let default = spec.show(&mut Draft::default()).unwrap_or_default();
+        match spec.kind {
+            Kind::Boolean(_) => (default == "false").to_string(),
+            Kind::Byte(_, _, max) => max.to_string(),
+            Kind::Number(_, _, max) => max.to_string(),
+            Kind::OptionalNumber(_, min, _) => min.to_string(),
+            Kind::Time(_, min) => {
+                format!("\"{}\"", value::show_duration(min + Duration::from_millis(1_000_001)))
+            }
+            Kind::Prefix6(..) => "\"2001:db8:1::/48\"".to_owned(),
+            Kind::Prefix4(..) => "\"192.0.2.0/24\"".to_owned(),
+            Kind::Plateaus(_) => "[1500, 1280]".to_owned(),
+            Kind::Hairpin(_) => "\"simple\"".to_owned(),
+            Kind::Interface(_) | Kind::OptionalInterface(_) => "\"eth7\"".to_owned(),
+            Kind::Prefixes(_) => "[\"192.0.2.0/24\", \"2001:db8::/32\"]".to_owned(),
+        }
+    }
+
+    fn set(spec: &Spec, text: &str, draft: &mut Draft) -> Result<(), Fault> {
+        let document = format!("x = {text}");
+        let root = toml::parse(&document).unwrap();
+        let Value::Table(members) = &root.value else { panic!() };
+        spec.set(draft, Field { name: spec.key, node: &members[0].node, text: &document, lax: false })
+    }
+
+    #[test]
+    fn every_option_is_set_where_it_is_shown() {
+        for spec in OPTIONS {
+            let mut draft = Draft::default();
+            let (default, sample) = (spec.show(&mut draft), sample(spec));
+            set(spec, &sample, &mut draft).unwrap_or_else(|fault| panic!("{}: {fault:?}", spec.key));
+            let shown = spec.show(&mut draft);
+            assert_eq!(shown.as_ref(), Some(&sample), "{}", spec.key);
+            assert_ne!(shown, default, "{}", spec.key);
+            // And nothing else has changed.
+            for other in OPTIONS.iter().filter(|other| !std::ptr::eq(*other, spec)) {
+                assert_eq!(
+                    other.show(&mut draft),
+                    other.show(&mut Draft::default()),
+                    "{} by {}",
+                    other.key,
+                    spec.key
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_is_legal() {
+        for spec in OPTIONS {
+            if let Some(default) = spec.show(&mut Draft::default()) {
+                set(spec, &default, &mut Draft::default())
+                    .unwrap_or_else(|fault| panic!("{}: {fault:?}", spec.key));
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_hold() {
+        for spec in OPTIONS {
+            let (min, max) = match spec.kind {
+                Kind::Byte(_, min, max) => (i64::from(min), i64::from(max)),
+                Kind::Number(_, min, max) => (i64::from(min), i64::from(max)),
+                Kind::OptionalNumber(_, min, max) => (i64::from(min), i64::from(max)),
+                Kind::Time(_, min) if min > Duration::ZERO => {
+                    let short = value::show_duration(min - Duration::from_millis(1));
+                    assert!(
+                        set(spec, &format!("\"{short}\""), &mut Draft::default()).is_err(),
+                        "{}",
+                        spec.key
+                    );
+                    continue;
+                }
+                _ => continue,
+            };
+            for (number, legal) in [(min, true), (max, true), (min - 1, false), (max + 1, false)] {
+                let result = set(spec, &number.to_string(), &mut Draft::default());
+                assert_eq!(result.is_ok(), legal, "{} {number}", spec.key);
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_refuses_other_types() {
+        let node = Node { span: Span::default(), value: Value::DateTime };
+        for spec in OPTIONS {
+            let field = Field { name: spec.key, node: &node, text: "", lax: true };
+            assert!(spec.set(&mut Draft::default(), field).is_err(), "{}", spec.key);
+        }
+    }
+}

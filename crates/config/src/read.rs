@@ -44,7 +44,8 @@ impl<'t> Reader<'t> {
         match self.dialect {
             Dialect::Jool => self.instance(root),
             Dialect::Native => {
-                for (key, member) in self.members("", root, &names(keys::ROOT, self.dialect)) {
+                let members = self.members("", root, &names(keys::ROOT, self.dialect));
+                for (key, member) in members.unwrap_or_default() {
                     match key {
                         "device" => self.device(&member.node),
                         _ => self.instances(&member.node),
@@ -77,19 +78,19 @@ impl<'t> Reader<'t> {
         value.map_err(|fault| self.report(fault)).ok()
     }
 
-    /// The members of a table by their canonical keys; unknown, repeated and mistyped ones are reported.
+    /// The members of a table by their canonical keys; unknown and repeated ones are reported, and what is no table.
     pub(crate) fn members<'n>(
         &mut self,
         name: &str,
         node: &'n Node<'t>,
         known: &[&'static str],
-    ) -> Members<'n, 't> {
+    ) -> Option<Members<'n, 't>> {
         let Value::Table(table) = &node.value else {
             let fault = self
                 .field(name_or_unnamed(name), node)
                 .mistyped("object", "write a table of keys and values");
             self.report(fault);
-            return Vec::new();
+            return None;
         };
         let mut members: Members<'n, 't> = Vec::with_capacity(table.len().min(known.len()));
         for member in table {
@@ -107,7 +108,7 @@ impl<'t> Reader<'t> {
             }
             members.push((key, member));
         }
-        members
+        Some(members)
     }
 
     /// A child that must be there.
@@ -121,8 +122,8 @@ impl<'t> Reader<'t> {
     where
         't: 'n,
     {
-        if let Some((name, member)) = members.iter().find(|(key, _)| *key == child) {
-            return Some(self.field(name, &member.node));
+        if let Some((_, member)) = members.iter().find(|(key, _)| *key == child) {
+            return Some(self.field(&member.key, &member.node));
         }
         self.missing(parent, node, child, "add it");
         None
@@ -161,7 +162,7 @@ impl<'t> Reader<'t> {
         let mut known = names(keys::INSTANCE, self.dialect);
         let own = |spec: &&Spec| spec.section == Section::Instance && self.dialect == Dialect::Native;
         known.extend(OPTIONS.iter().filter(own).map(|spec| spec.key));
-        let members = self.members("", node, &known);
+        let Some(members) = self.members("", node, &known) else { return };
         let find = |key: &str| members.iter().find(|(known, _)| *known == key).map(|(_, member)| *member);
 
         let name = self.instance_name(node, &members);
@@ -225,7 +226,13 @@ impl<'t> Reader<'t> {
     }
 
     fn instance_name(&mut self, node: &Node<'t>, members: &Members<'_, 't>) -> Option<String> {
-        let given = members.iter().find(|(key, _)| matches!(*key, "name" | "instance"));
+        let mut names = members.iter().filter(|(key, _)| matches!(*key, "name" | "instance"));
+        let given = names.next();
+        if let Some((_, second)) = names.next() {
+            let problem =
+                Problem::new("the instance is named twice", "'name' and 'instance' are the same; keep one");
+            self.report((second.key_span, problem));
+        }
         let hint = self.hint.name.as_ref().filter(|_| self.dialect == Dialect::Jool);
         let Some((key, member)) = given else {
             if let Some(name) = hint {
@@ -350,7 +357,7 @@ impl<'t> Reader<'t> {
         let allowed: Vec<&Spec> = OPTIONS.iter().filter(|spec| allowed(spec)).collect();
         let known: Vec<&'static str> = allowed.iter().map(|spec| spec.key).collect();
         let mut places = HashMap::new();
-        for (key, member) in self.members(name, node, &known) {
+        for (key, member) in self.members(name, node, &known).unwrap_or_default() {
             for spec in allowed.iter().filter(|spec| spec.key == key) {
                 self.option(spec, member, draft, &mut places);
             }
@@ -365,7 +372,7 @@ impl<'t> Reader<'t> {
         draft: &mut Draft,
         places: &mut HashMap<&'static str, Span>,
     ) {
-        let field = self.field(spec.key, &member.node);
+        let field = self.field(&member.key, &member.node);
         if self.accept(spec.set(draft, field)).is_some() {
             places.insert(spec.key, member.node.span);
         }

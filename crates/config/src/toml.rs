@@ -44,6 +44,8 @@ fn syntax_error(error: &Error, text: &str) -> SyntaxError {
     SyntaxError {
         span: Span::new(span.start, span.end),
         message: error.message().to_owned(),
-        help: "the file is read as TOML, because it does not begin with '{'".to_owned(),
+        help:
+            "the file is read as TOML (it does not begin with '{'); texts need quotes, keys and values an '='"
+                .to_owned(),
     }
 }

@@ -61,7 +61,7 @@ fn pool6_of_instances(config: &Config, found: &mut Diagnostics) {
             found.push(Diagnostic::error(place, message, help));
         } else if outer.contains(&inner) {
             let message =
-                format!("pool6 {inner} of '{}' lies within pool6 {outer} of '{}'", second.name, first.name);
+                format!("pool6 {inner} of '{}' overlaps with pool6 {outer} of '{}'", second.name, first.name);
             let help = "packets for both go to only one of them; use prefixes that do not overlap";
             found.push(Diagnostic::warning(place, message, help));
         }
