@@ -49,7 +49,8 @@ fn names(config: &Config, found: &mut Diagnostics) {
 fn pool6_of_instances(config: &Config, found: &mut Diagnostics) {
     let mut prefixes: Vec<_> = config.instances.iter().enumerate().collect();
     prefixes.retain(|(_, instance)| instance.kind.pool6().is_some());
-    prefixes.sort_by_key(|(_, instance)| instance.kind.pool6());
+    // Of equal prefixes those of NAT64s stand together.
+    prefixes.sort_by_key(|(_, instance)| (instance.kind.pool6(), matches!(instance.kind, Kind::Siit(_))));
     for pair in prefixes.windows(2) {
         let [(_, first), (index, second)] = pair else { continue };
         let (Some(outer), Some(inner)) = (first.kind.pool6(), second.kind.pool6()) else { continue };
@@ -310,6 +311,26 @@ mod tests {
         assert_eq!(eam_findings(&[entry, eam("2001:db8::/120", "198.51.100.0/24")]), (1, 0));
         assert_eq!(eam_findings(&[entry, eam("2001:db8:1::/128", "192.0.2.7/32")]), (0, 1));
         assert_eq!(eam_findings(&[eam("2001:db8::7/128", "198.51.100.7/32"), entry]), (0, 1));
+    }
+
+    #[test]
+    fn two_nat64s_with_one_pool6_are_found_whatever_lies_between() {
+        let pool6 = "64:ff9b::/96".parse().unwrap();
+        let instance = |name: &str, kind| Instance {
+            name: name.to_owned(),
+            global: Default::default(),
+            limits: Default::default(),
+            routes: Vec::new(),
+            kind,
+        };
+        let nat64 = || {
+            let (pool4, bib) = Default::default();
+            Kind::Nat64(Box::new(Nat64 { pool6, global: Default::default(), pool4, bib }))
+        };
+        let siit = Kind::Siit(Box::new(Siit { pool6: Some(pool6), ..Default::default() }));
+        let instances = vec![instance("a", nat64()), instance("b", siit), instance("c", nat64())];
+        let found = validate(&Config { instances, ..Default::default() });
+        assert!(found.has_errors(), "{found}");
     }
 
     fn block() -> impl Strategy<Value = (Pool4Entry, Owner)> {
