@@ -4,8 +4,9 @@
 use crate::events::Events;
 use crate::outbound::remote;
 use crate::policy::Policy;
+use crate::record::NewSession;
 use crate::refusal::Refusal;
-use crate::shard::{Env, NewSession, Shard, tick};
+use crate::shard::{Env, Shard, tick};
 use crate::tables::Tables;
 use crate::tcp::{Side, TcpState};
 use crate::types::{Inbound, Instant, Protocol, Timer, Transport4, Transport6};

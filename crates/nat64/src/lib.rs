@@ -19,6 +19,7 @@ mod pool4;
 mod portmap;
 mod reassembly;
 mod reconfigure;
+mod record;
 mod refusal;
 mod shard;
 mod slab;

@@ -3,8 +3,9 @@
 use crate::events::Events;
 use crate::policy::Policy;
 use crate::pool4::Set;
+use crate::record::NewSession;
 use crate::refusal::Refusal;
-use crate::shard::{Env, NewSession, Shard};
+use crate::shard::{Env, Shard};
 use crate::tables::Tables;
 use crate::tcp::{Side, TcpState};
 use crate::types::{Instant, Outbound, Protocol, Timer, Transport4, Transport6};

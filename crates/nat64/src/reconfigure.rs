@@ -3,7 +3,7 @@
 
 use crate::events::Events;
 use crate::policy::{Policy, StaticEntry};
-use crate::shard::Shard;
+use crate::shard::{Env, Shard};
 use crate::tables::{Tables, WALK_AT_ONCE};
 use crate::types::Instant;
 
@@ -14,11 +14,13 @@ impl Tables {
     /// Workers go on meanwhile; what one of them still makes under `old` is found out when it is next used.
     pub fn reconfigure(&self, old: &Policy, new: &Policy, events: &mut dyn Events) {
         let (before, after) = (old.config(), new.config());
-        if before.pool4 != after.pool4
+        let masks_changed = before.pool4 != after.pool4
             || before.implicit != after.implicit
-            || before.static_bib != after.static_bib
-        {
-            for at in 0..self.shards.len() {
+            || before.static_bib != after.static_bib;
+        for at in 0..self.shards.len() {
+            // Entering is what makes a shard count by the new limits.
+            drop(self.enter(at, new, Instant(0), events));
+            if masks_changed {
                 self.cascade(at, new, events);
             }
         }
@@ -36,8 +38,8 @@ impl Tables {
             let stop = end.min(slot + WALK_AT_ONCE);
             for bib in slot..stop {
                 let Some(entry) = shard.bib.get(bib) else { continue };
-                let expected = new.static_mask(entry.protocol(), entry.client());
-                let left_out = entry.is_static() && expected != Some(entry.mask());
+                let expected = new.static_mask(entry.protocol, entry.client());
+                let left_out = entry.is_static && expected != Some(entry.mask());
                 if left_out || !shard.still_mapped(&env, bib) {
                     shard.remove_bib(&mut env, bib);
                 }
@@ -88,7 +90,7 @@ impl Tables {
 }
 
 /// Removes the entry whose mask was taken over.
-fn evict(shard: &mut Shard, env: &mut crate::shard::Env<'_>, loser: u32, winner: &StaticEntry) {
+fn evict(shard: &mut Shard, env: &mut Env<'_>, loser: u32, winner: &StaticEntry) {
     let stands_for = shard.verify(loser, winner.protocol, winner.mask);
     if stands_for.is_some_and(|entry| entry.client() != winner.client) {
         shard.remove_bib(env, loser);

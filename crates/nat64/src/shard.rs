@@ -2,30 +2,27 @@
 //! with their indexes and timer lists. A client is in one shard, chosen by a keyed hash of its address; a worker locks
 //! one shard per packet and never two at once.
 //!
-//! Records are small (44 and 32 bytes) and live in slabs; indexes hold their numbers. A session is looked up as the
+//! Indexes hold the numbers of the records (`record.rs`). A session is looked up as the
 //! first one of its BIB entry, which is the only one of most entries, before the hash table is asked.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::collections::HashMap;
 
 use hashbrown::HashTable;
 
 use crate::events::{BibInfo, Events, SessionInfo};
-use crate::fifo::{Fifo, Linked, Links};
+use crate::fifo::{Fifo, Links};
 use crate::hash::Hasher;
 use crate::policy::Policy;
 use crate::portmap::Handle;
+use crate::record::{Bib, NewSession, Peer, Session, TIMER};
 use crate::refusal::Refusal;
 use crate::slab::Slab;
 use crate::stored::StoredSyns;
 use crate::tcp::{self, Side, TcpState, Verdict};
 use crate::types::{Instant, Protocol, TcpFlags, Timer, Transport4, Transport6};
 use crate::usage::{Amount, Counting, Usage};
-
-/// List names for [`Fifo`].
-const TIMER: u8 = 0;
-const SIBLINGS: u8 = 1;
 
 /// A refresh moves the session to the end of its list only if it has been there for this many ticks: busy flows then
 /// cost nothing. Expiry waits as much longer, so nothing goes early.
@@ -68,102 +65,6 @@ pub(crate) fn tick(now: Instant) -> u32 {
 pub(crate) fn patience(policy: &Policy, timer: Timer) -> u32 {
     let millis = crate::types::millis(policy.lifetime(timer));
     u32::try_from(millis.div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX).saturating_add(REFRESH)
-}
-
-/// A BIB entry.
-pub(crate) struct Bib {
-    client: Ipv6Addr,
-    mask_addr: u32,
-    client_port: u16,
-    mask_port: u16,
-    sessions: Fifo<SIBLINGS>,
-    session_count: u32,
-    /// The newest policy under which the mask was known to be in pool4 and ours.
-    generation: u32,
-    protocol: Protocol,
-    is_static: bool,
-}
-
-impl Bib {
-    pub(crate) fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
-    pub(crate) fn is_static(&self) -> bool {
-        self.is_static
-    }
-
-    pub(crate) fn client(&self) -> Transport6 {
-        Transport6 { addr: self.client, port: self.client_port }
-    }
-
-    pub(crate) fn mask(&self) -> Transport4 {
-        Transport4 { addr: self.mask_addr.into(), port: self.mask_port }
-    }
-
-    fn info(&self) -> BibInfo {
-        BibInfo {
-            protocol: self.protocol,
-            client: self.client(),
-            mask: self.mask(),
-            is_static: self.is_static,
-            sessions: self.session_count,
-        }
-    }
-}
-
-/// A session.
-pub(crate) struct Session {
-    bib: u32,
-    remote_addr: u32,
-    /// Zero for ICMP, whose sessions are identified by the address.
-    remote_port: u16,
-    state: TcpState,
-    timer: Timer,
-    stamp: u32,
-    timer_links: Links,
-    siblings: Links,
-}
-
-impl Session {
-    fn remote(&self) -> Transport4 {
-        Transport4 { addr: self.remote_addr.into(), port: self.remote_port }
-    }
-}
-
-impl Linked<TIMER> for Session {
-    fn links_mut(&mut self) -> &mut Links {
-        &mut self.timer_links
-    }
-}
-
-impl Linked<SIBLINGS> for Session {
-    fn links_mut(&mut self) -> &mut Links {
-        &mut self.siblings
-    }
-}
-
-/// A session to be made.
-#[derive(Clone, Copy)]
-pub(crate) struct NewSession {
-    pub(crate) remote: Transport4,
-    pub(crate) state: TcpState,
-    pub(crate) timer: Timer,
-}
-
-impl NewSession {
-    /// Of UDP or ICMP, which have no state.
-    pub(crate) fn stateless(protocol: Protocol, remote: Transport4) -> Self {
-        let timer = if protocol == Protocol::Icmp { Timer::Icmp } else { Timer::Udp };
-        Self { remote, state: TcpState::Established, timer }
-    }
-}
-
-/// Sessions of a UDP BIB entry with one IPv4 address: what address-dependent filtering asks for.
-struct Peer {
-    bib: u32,
-    addr: Ipv4Addr,
-    sessions: u32,
 }
 
 /// One shard.
@@ -597,15 +498,4 @@ impl Shard {
 /// Hash of an IPv6 transport address, as the BIB indexes use it.
 fn client_hash(hasher: &Hasher, client: Transport6) -> u64 {
     hasher.with_port(hasher.client(client.addr), client.port)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_are_small() {
-        assert!(size_of::<Option<Bib>>() <= 64, "{}", size_of::<Option<Bib>>());
-        assert!(size_of::<Option<Session>>() <= 48, "{}", size_of::<Option<Session>>());
-    }
 }

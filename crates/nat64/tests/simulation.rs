@@ -1,0 +1,211 @@
+//! Many clients coming and going under a virtual clock, with exhaustion, jumps and reloads; and several threads at
+//! once. The invariants are checked along the way. Deterministic, but for the interleaving of the threads.
+
+#[path = "support/mod.rs"]
+#[expect(dead_code, reason = "shared with the tests in state/, which use more of it")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use support::*;
+use xlat_nat64::{
+    Inbound, Instant, Limits, Outbound, Policy, PolicyConfig, Protocol, Refusal, StaticEntry, Tables,
+    TcpFlags, Transport4,
+};
+
+/// xorshift64*: reproducible and good enough to choose packets.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+
+    fn protocol(&mut self) -> Protocol {
+        Protocol::ALL[self.below(3) as usize]
+    }
+
+    fn flags(&mut self) -> TcpFlags {
+        [SYN, SYN, ACK, ACK, FIN, RST][self.below(6) as usize]
+    }
+}
+
+/// Configurations that the simulation goes through.
+fn configs() -> Vec<PolicyConfig> {
+    let wide = PolicyConfig { pool4: pool("192.0.2.0/28", 1000, 1999), ..PolicyConfig::default() };
+    let statics = (0..20).map(|n| StaticEntry {
+        protocol: Protocol::ALL[n as usize % 3],
+        client: client(n, 80),
+        mask: mask(3, 1000 + n),
+    });
+    vec![
+        wide.clone(),
+        PolicyConfig {
+            pool4: pool("192.0.2.0/29", 1000, 1999),
+            static_bib: statics.collect(),
+            ..wide.clone()
+        },
+        PolicyConfig {
+            address_dependent_filtering: true,
+            udp_timeout: Duration::from_secs(120),
+            ..wide.clone()
+        },
+        PolicyConfig { pool4: pool("192.0.2.4/30", 1500, 1599), ..wide.clone() },
+        PolicyConfig {
+            limits: Limits {
+                source_sessions: Some(3),
+                prefix_bib: Some(6),
+                max_sessions: 9000,
+                ..Limits::default()
+            },
+            drop_externally_initiated_tcp: true,
+            ..wide.clone()
+        },
+        PolicyConfig { pool4: Vec::new(), implicit: Some(mask(1, 0).addr), ..wide },
+    ]
+}
+
+#[test]
+fn a_day_of_many_clients() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut world = World::new(configs().swap_remove(0));
+    let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut known: Vec<(Protocol, Transport4)> = Vec::new();
+    for round in 0..48 {
+        for _ in 0..20_000 {
+            let protocol = random.protocol();
+            let to = server(random.below(40) as u8, random.below(3) as u16);
+            let outcome = if known.is_empty() || random.below(3) != 0 {
+                let from = client(random.below(30_000) as u16, random.below(2) as u16);
+                let flags = random.flags();
+                world.outbound(protocol, from, to, flags).map(|mask| {
+                    assert!(world.policy.owns(protocol, mask));
+                    known.push((protocol, mask));
+                })
+            } else {
+                let at = random.below(known.len() as u64) as usize;
+                let (protocol, mask) = known.swap_remove(at);
+                let flags = random.flags();
+                world.inbound(protocol, to, mask, flags).map(|client| {
+                    assert_eq!(world.tables.lookup6(protocol, client), Some(mask));
+                })
+            };
+            *outcomes.entry(outcome.err().map_or("translated", Refusal::name)).or_default() += 1;
+            world.now = Instant(world.now.0 + 2);
+        }
+        match round % 8 {
+            5 => world.now = Instant(world.now.0.saturating_sub(86_400_000)),
+            7 => world.now = Instant(world.now.0 + 10_000_000),
+            _ => {}
+        }
+        world.wait(20_000);
+        if round % 4 == 3 {
+            let all = configs();
+            world.reload(all[(round / 4 + 1) % all.len()].clone());
+            known.clear();
+        }
+        world.log = Log::default();
+        check(&world.tables, &world.policy);
+    }
+    for expected in [
+        "translated",
+        "pool4-exhausted",
+        "bib4-not-found",
+        "syn6-expected",
+        "address-dependent-filtering",
+        "session-limit",
+        "source-session-limit",
+        "prefix-bib-limit",
+        "v4-syn",
+        "syn-stored-filtered",
+    ] {
+        assert!(outcomes.contains_key(expected), "{expected} never happened: {outcomes:?}");
+    }
+    world.reload(PolicyConfig { static_bib: Vec::new(), ..configs().swap_remove(0) });
+    for _ in 0..3 {
+        world.now = Instant(world.now.0 + 100_000_000);
+        world.wait(0);
+    }
+    let gauges = world.tables.gauges();
+    assert_eq!((gauges.bib, gauges.sessions, gauges.stored_syns), ([0; 3], [0; 3], 0), "everything ends");
+    // All ports are free again: exactly as many mappings as the pool has.
+    for n in 0..16_000 {
+        assert!(world.outbound(Protocol::Udp, client(n, 9), server(1, 1), ACK).is_ok(), "{n} of 16,000");
+    }
+    let refused = world.outbound(Protocol::Udp, client(16_000, 9), server(1, 1), ACK);
+    assert_eq!(refused, Err(Refusal::PoolExhausted));
+}
+
+/// Two workers send, one reloads and expires: afterwards everything is consistent.
+#[test]
+fn workers_and_reloads_at_the_same_time() {
+    let configs = configs();
+    let tables = Tables::new(4, SECRET);
+    let policy = RwLock::new(Arc::new(Policy::new(configs[0].clone(), None).unwrap()));
+    let stop = AtomicBool::new(false);
+    let clock = Mutex::new(Instant(0));
+    std::thread::scope(|scope| {
+        for seed in [1, 2] {
+            let (tables, policy, stop, clock) = (&tables, &policy, &stop, &clock);
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                while !stop.load(Ordering::Relaxed) {
+                    let policy = Arc::clone(&policy.read().unwrap());
+                    let now = *clock.lock().unwrap();
+                    for _ in 0..64 {
+                        let protocol = random.protocol();
+                        let src = client(random.below(3000) as u16, 1);
+                        let dst = server(random.below(4) as u8, 1);
+                        let packet = Outbound { protocol, src, dst, mark: 0, tcp: random.flags() };
+                        let Ok(mask) = tables.outbound(&policy, &packet, now, &mut ()) else { continue };
+                        let tcp = random.flags();
+                        let packet = Inbound { protocol, src: dst, dst: mask, tcp, original: b"syn" };
+                        // A reload may take the mapping away at any time; it never gives it to somebody unasked.
+                        let _outcome = tables.inbound(&policy, &packet, now, &mut ());
+                    }
+                }
+            });
+        }
+        for round in 0..60 {
+            let old = Arc::clone(&policy.read().unwrap());
+            let new = Arc::new(Policy::new(configs[round % configs.len()].clone(), Some(&old)).unwrap());
+            *policy.write().unwrap() = Arc::clone(&new);
+            tables.reconfigure(&old, &new, &mut ());
+            for _ in 0..10 {
+                let now = {
+                    let mut clock = clock.lock().unwrap();
+                    *clock = clock.plus(Duration::from_secs(7));
+                    *clock
+                };
+                tables.expire(&new, now, &mut ());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let old = policy.into_inner().unwrap();
+    // What a worker made under an older policy after the reload goes with the next one.
+    let new =
+        Policy::new(PolicyConfig { udp_timeout: Duration::from_secs(1), ..configs[3].clone() }, Some(&old))
+            .unwrap();
+    tables.reconfigure(&old, &new, &mut ());
+    check(&tables, &new);
+    let end = clock.into_inner().unwrap().plus(Duration::from_secs(100_000));
+    for wait in [0, 1000] {
+        while tables.expire(&new, end.plus(Duration::from_secs(wait)), &mut ()) {}
+    }
+    let gauges = tables.gauges();
+    assert_eq!((gauges.bib, gauges.sessions, gauges.stored_syns), ([0; 3], [0; 3], 0));
+    // No port was lost on the way.
+    for n in 0..400 {
+        let packet =
+            Outbound { protocol: Protocol::Udp, src: client(n, 1), dst: server(1, 1), mark: 0, tcp: ACK };
+        assert!(tables.outbound(&new, &packet, end, &mut ()).is_ok(), "{n} of 400");
+    }
+}

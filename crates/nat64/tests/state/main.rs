@@ -1,0 +1,11 @@
+//! The tables through their public face: RFC 6146 3.5 and the options that change it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod datagrams;
+mod limits;
+mod model;
+mod reload;
+mod stored_syns;
+mod tcp;
