@@ -7,6 +7,8 @@
 pub mod clock;
 pub mod coalesce;
 pub mod datapath;
+pub mod netlink;
 pub mod privileges;
+pub mod probe;
 pub mod tun;
 pub mod virtio;

@@ -62,7 +62,12 @@ pub enum TunError {
         "there is no /dev/net/tun: load the kernel module \"tun\" (modprobe tun), or pass the device to the container"
     )]
     NoDriver,
-    /// Opening the driver or making the device is not permitted.
+    /// The device file's mode keeps this user out; usually it lets everybody in, and the kernel decides later.
+    #[error(
+        "this user may not open /dev/net/tun: run as root, or let others open it (chmod 0666 /dev/net/tun)"
+    )]
+    NoAccess,
+    /// Making the device is not permitted.
     #[error(
         "no permission to make a TUN device: run as root, or with CAP_NET_ADMIN, or in a user namespace (unshare -Urn)"
     )]
@@ -165,7 +170,8 @@ impl Queue {
             let name = name.to_owned();
             move |source: io::Error| match source.raw_os_error() {
                 Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => TunError::NoDriver,
-                Some(libc::EPERM | libc::EACCES) => TunError::NoPermission,
+                Some(libc::EACCES) => TunError::NoAccess,
+                Some(libc::EPERM) => TunError::NoPermission,
                 Some(libc::EBUSY | libc::EEXIST) => TunError::NameTaken(name),
                 _ => TunError::Io { step, name, source },
             }
