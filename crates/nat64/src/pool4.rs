@@ -154,7 +154,7 @@ impl Set {
     /// Chooses a free mask and gives it to `handle`. `client` and `port` are hashes; `None` when all are taken.
     pub(crate) fn take_any(&self, client: u64, port: u64, handle: Handle) -> Option<Transport4> {
         let count = self.candidates.len();
-        let first = (u128::from(client) * count as u128 >> 64) as usize;
+        let first = ((u128::from(client) * count as u128) >> 64) as usize;
         let mut at = first;
         let mut wrapped = false;
         loop {

@@ -507,7 +507,7 @@ impl Datagram {
 fn extent(fragment: &Fragment<'_>) -> Result<u32, FragmentRefusal> {
     let len = u32::try_from(fragment.payload_len).map_err(|_| FragmentRefusal::Malformed)?;
     let end = u32::from(fragment.offset).saturating_add(len);
-    let ragged = fragment.offset % 8 != 0 || (fragment.more && len % 8 != 0);
+    let ragged = !fragment.offset.is_multiple_of(8) || (fragment.more && !len.is_multiple_of(8));
     let headless = fragment.offset == 0 && fragment.first.is_none();
     if len == 0 || end > MAX_DATAGRAM || ragged || headless {
         return Err(FragmentRefusal::Malformed);
@@ -531,7 +531,7 @@ fn key_hash(hasher: &Hasher, key: &FragmentKey) -> u64 {
     // Two keyed hashes in a row, the second over the first: no remote can choose collisions.
     let addresses =
         hasher.prefix(Purpose::Fragment, source(key), 1) ^ hasher.prefix(Purpose::Fragment, dst, 2);
-    let rest = u128::from(addresses) << 64 | u128::from(id) << 8 | u128::from(protocol);
+    let rest = (u128::from(addresses) << 64) | (u128::from(id) << 8) | u128::from(protocol);
     hasher.prefix(Purpose::Fragment, rest, 3)
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Env<'a> {
 
 impl Env<'_> {
     pub(crate) fn handle(&self, bib: u32) -> Handle {
-        (bib << self.shared.shard_bits | self.shard) + 1
+        ((bib << self.shared.shard_bits) | self.shard) + 1
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Slab<T> {
 impl<T> Slab<T> {
     /// A slab whose numbers stay below `limit`.
     pub(crate) fn new(limit: u32) -> Self {
-        Self { chunks: Vec::new(), free: NIL, used: 0, limit: limit.min(NIL) }
+        Self { chunks: Vec::new(), free: NIL, used: 0, limit }
     }
 
     /// Stores a record; `None` when every number is taken.
