@@ -47,6 +47,16 @@ impl HostAddresses {
         is_never_translated(address) || self.own4.binary_search(&address).is_ok()
     }
 
+    /// True for an address of the host itself (or a broadcast address of its networks).
+    pub fn owns4(&self, address: Ipv4Addr) -> bool {
+        self.own4.binary_search(&address).is_ok()
+    }
+
+    /// True for a global address of the host itself.
+    pub fn owns6(&self, address: Ipv6Addr) -> bool {
+        self.v6.contains(&address)
+    }
+
     /// A source for packets to `destination`: the address whose network holds it, the longest first, else the
     /// first one.
     pub fn source_for4(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {

@@ -1,0 +1,256 @@
+//! The engine: all instances of one daemon, their configuration of the moment, and what outlives a change of it.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use siphasher::sip::SipHasher13;
+use xlat_config::{self as model, Config};
+use xlat_nat64::Gauges;
+use xlat_translate::policy::Hops;
+use xlat_translate::prefix_map::Seed;
+use xlat_translate::refused::HostAddresses;
+
+use crate::counters::{Counters, Statistics};
+use crate::instance::Instance;
+use crate::limiter::Rate;
+use crate::worker::{Worker, error_rate};
+
+/// Milliseconds between two rounds of [`Worker::tick`] that do anything.
+const TICK: u64 = 200;
+
+/// What the path around the engine decides.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// What a translation does to the hop limit: [`Hops::Restore`] on the TUN path.
+    pub hops: Hops,
+    /// MTU towards IPv4 in bytes; 65,535 on the TUN path, where the kernel knows better.
+    pub mtu4: u32,
+    /// MTU towards IPv6 in bytes, likewise.
+    pub mtu6: u32,
+    /// Keys every hash and every port choice. Random, kept from outsiders.
+    pub secret: [u8; 16],
+    /// Parts of each instance's state that workers can use at the same time.
+    pub shards: usize,
+}
+
+/// A configuration that cannot be compiled. The checks of `xlat-config` find all of these first, with their place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("instance {instance}: {what}")]
+pub struct ConfigError {
+    /// The instance's name.
+    pub instance: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// One configuration as the workers see it. Never changed; replaced as a whole.
+pub(crate) struct Generation {
+    pub(crate) instances: Vec<Arc<Instance>>,
+    pub(crate) host: HostAddresses,
+    pub(crate) hops: Hops,
+    pub(crate) error_rate: Rate,
+}
+
+/// Prefixes that have to reach the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// To be routed to the device.
+    pub routes: Vec<IpNet>,
+    /// Of these, IPv4 prefixes for which somebody on a link may ask by ARP.
+    pub proxied4: Vec<Ipv4Net>,
+    /// Of these, IPv6 prefixes for which somebody on a link may ask by neighbour discovery.
+    pub proxied6: Vec<Ipv6Net>,
+}
+
+/// State of one instance in numbers.
+#[derive(Clone, Debug)]
+pub struct InstanceGauges {
+    /// The instance's name.
+    pub name: String,
+    /// Its tables, if it has any.
+    pub gauges: Gauges,
+}
+
+/// All instances of one daemon.
+pub struct Engine {
+    current: Arc<ArcSwap<Generation>>,
+    options: EngineOptions,
+    /// Held while a new configuration is compiled: one change at a time.
+    change: Mutex<()>,
+    workers: Mutex<Vec<Arc<Counters>>>,
+    last_tick: AtomicU64,
+}
+
+impl Engine {
+    /// An engine with `config`. Nothing is translated until a worker is given packets.
+    pub fn new(
+        config: &Config,
+        host: HostAddresses,
+        options: EngineOptions,
+    ) -> Result<Arc<Self>, ConfigError> {
+        let empty = Generation::empty(&options, host);
+        let first = empty.next(config, &options)?;
+        Ok(Arc::new(Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            options,
+            change: Mutex::new(()),
+            workers: Mutex::new(Vec::new()),
+            last_tick: AtomicU64::new(0),
+        }))
+    }
+
+    /// Puts `config` in the place of the present one, between two packets. A refused one changes nothing.
+    ///
+    /// An instance keeps its state if name, kind and pool6 stay; flows that the new configuration does not allow end.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.current.load_full();
+        let new = Arc::new(old.next(config, &self.options)?);
+        self.current.store(Arc::clone(&new));
+        for instance in &new.instances {
+            let was = old.instances.iter().find(|was| was.name == instance.name);
+            if let (Some(was), Some(now)) = (was.and_then(|was| was.nat64()), instance.nat64())
+                && Arc::ptr_eq(&was.tables, &now.tables)
+            {
+                now.tables.reconfigure(&was.policy, &now.policy, &mut ());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the engine the addresses of the host: those that are never translated, and sources of ICMP errors.
+    pub fn set_host(&self, host: HostAddresses) {
+        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.current.load_full();
+        self.current.store(Arc::new(Generation {
+            instances: old.instances.clone(),
+            host,
+            hops: old.hops,
+            error_rate: old.error_rate,
+        }));
+    }
+
+    /// A worker for one more thread.
+    pub fn worker(self: &Arc<Self>) -> Worker {
+        let counters = Arc::new(Counters::default());
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.push(Arc::clone(&counters));
+        let seed = self.options.secret_for(&format!("worker {}", workers.len()));
+        drop(workers);
+        Worker::new(Arc::clone(self), counters, seed)
+    }
+
+    /// The counters of all workers.
+    pub fn statistics(&self) -> Statistics {
+        Statistics::sum(&self.workers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The tables of the stateful instances in numbers.
+    pub fn gauges(&self) -> Vec<InstanceGauges> {
+        let generation = self.current.load();
+        let gauges = |instance: &Arc<Instance>| {
+            let gauges = instance.nat64()?.tables.gauges();
+            Some(InstanceGauges { name: instance.name.clone(), gauges })
+        };
+        generation.instances.iter().filter_map(gauges).collect()
+    }
+
+    pub(crate) fn current(&self) -> Arc<ArcSwap<Generation>> {
+        Arc::clone(&self.current)
+    }
+
+    /// True for one of the workers that call within the same [`TICK`].
+    pub(crate) fn begins_tick(&self, now_ms: u64) -> bool {
+        let last = self.last_tick.load(Ordering::Relaxed);
+        // A clock that went back starts anew.
+        (now_ms >= last.saturating_add(TICK) || now_ms < last || last == 0)
+            && self.last_tick.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Generation {
+    fn empty(options: &EngineOptions, host: HostAddresses) -> Self {
+        Self { instances: Vec::new(), host, hops: options.hops, error_rate: error_rate(std::iter::empty()) }
+    }
+
+    /// The generation after this one.
+    fn next(&self, config: &Config, options: &EngineOptions) -> Result<Self, ConfigError> {
+        let instances = config
+            .instances
+            .iter()
+            .map(|config| {
+                let previous = self.instances.iter().find(|instance| instance.name == config.name);
+                Instance::new(config, previous.map(Arc::as_ref), options).map(Arc::new)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            error_rate: error_rate(instances.iter().map(|instance| instance.error_rate)),
+            host: self.host.clone(),
+            hops: self.hops,
+            instances,
+        })
+    }
+}
+
+impl EngineOptions {
+    /// A key for one purpose, derived from the secret.
+    pub(crate) fn secret_for(&self, purpose: &str) -> [u8; 16] {
+        let half = |part: u8| {
+            let mut hasher = SipHasher13::new_with_key(&self.secret);
+            hasher.write(&[part]);
+            hasher.write(purpose.as_bytes());
+            hasher.finish().to_be_bytes()
+        };
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&half(0));
+        key[8..].copy_from_slice(&half(1));
+        key
+    }
+
+    /// A seed for tables that only the operator fills.
+    pub(crate) fn seed(&self) -> Seed {
+        let (first, second) = (self.secret_for("tables"), self.secret_for("tables, second"));
+        let word = |key: [u8; 16]| key.iter().take(8).fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        [word(first), word(second)]
+    }
+}
+
+impl Routes {
+    /// What `config` needs: pool6, both sides of the EAMT, pool4, RFC 6791 pools, and what the operator added.
+    pub fn of(config: &Config) -> Self {
+        let mut routes: Vec<IpNet> = config.device.routes.clone();
+        for instance in &config.instances {
+            routes.extend(&instance.routes);
+            routes.extend(instance.kind.pool6().map(IpNet::V6));
+            match &instance.kind {
+                model::Kind::Siit(siit) => {
+                    for entry in &siit.eamt {
+                        routes.extend([IpNet::V6(entry.ipv6), IpNet::V4(entry.ipv4)]);
+                    }
+                    routes.extend(siit.global.rfc6791v4_prefix.map(IpNet::V4));
+                    routes.extend(siit.global.rfc6791v6_prefix.map(IpNet::V6));
+                }
+                model::Kind::Nat64(nat64) => {
+                    routes.extend(nat64.pool4.iter().map(|entry| IpNet::V4(entry.prefix)));
+                }
+            }
+        }
+        routes.sort_unstable();
+        routes.dedup();
+        let routes = IpNet::aggregate(&routes);
+        let proxied4 =
+            routes.iter().filter_map(|net| if let IpNet::V4(net) = net { Some(*net) } else { None });
+        let proxied6 =
+            routes.iter().filter_map(|net| if let IpNet::V6(net) = net { Some(*net) } else { None });
+        Self { proxied4: proxied4.collect(), proxied6: proxied6.collect(), routes }
+    }
+
+    /// True if one of the routes covers `address`.
+    pub fn covers(&self, address: IpAddr) -> bool {
+        self.routes.iter().any(|net| net.contains(&address))
+    }
+}

@@ -1,0 +1,27 @@
+//! Instances: configuration, tables, and the pipeline that a packet takes through them.
+//!
+//! ```text
+//! packet -> parse -> offered to one instance after the other
+//!                      SIIT:  addresses from tables          \
+//!                      NAT64: tuple -> state -> addresses     > checks -> rewrite -> send, cut, or turn back
+//!                 otherwise: a named reason, counted, and the ICMP error that the sender is owed
+//! ```
+//!
+//! [`Engine`] holds what all workers share, and replaces the configuration as a whole between two packets; a
+//! [`Worker`] is one thread's way to use it. No I/O happens here: packets go out through [`Output`], the clock is
+//! set from outside.
+#![forbid(unsafe_code)]
+
+mod counters;
+mod engine;
+mod instance;
+mod limiter;
+mod pipeline;
+mod random;
+mod reason;
+mod worker;
+
+pub use counters::{Statistics, Traffic};
+pub use engine::{ConfigError, Engine, EngineOptions, InstanceGauges, Routes};
+pub use reason::{Pipeline, Reason, Verdict};
+pub use worker::{LogEvent, Output, Worker};

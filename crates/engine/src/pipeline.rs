@@ -1,0 +1,200 @@
+//! A packet's way through the instances, one file for each kind of translator below.
+//!
+//! Every step either passes the packet on or ends it with a [`Stop`]: a named reason and the ICMP error, if any,
+//! that the sender is owed. A packet that one instance calls none of its business is offered to the next.
+
+mod fragments;
+mod nat64;
+mod siit;
+mod stateful;
+
+use xlat_packet::segment::Segments;
+use xlat_packet::{Buffer, Offload, buffer, ipv4};
+use xlat_translate::fragment6;
+use xlat_translate::plan::{Outcome, Parsed4, Parsed6, parse4, parse6};
+use xlat_translate::policy::Policy;
+use xlat_translate::refusal::{ADDRESS_UNREACHABLE6, Answer, HOST_UNREACHABLE4, Refused};
+
+use crate::counters::Traffic;
+use crate::engine::Generation;
+use crate::instance::{Instance, Kind};
+use crate::reason::{Pipeline, Reason, Verdict};
+use crate::worker::{Output, Tools};
+
+pub(crate) use stateful::Recorder;
+
+/// The end of a packet that was not translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) verdict: Verdict,
+    /// Of the family of the packet that came in.
+    pub(crate) answer: Option<Answer>,
+}
+
+impl Stop {
+    pub(crate) fn dropped(reason: Reason, answer: Option<Answer>) -> Self {
+        Self { verdict: Verdict::Dropped(reason), answer }
+    }
+
+    pub(crate) fn returned(reason: Reason, answer: Option<Answer>) -> Self {
+        Self { verdict: Verdict::Returned(reason), answer }
+    }
+
+    pub(crate) fn held(reason: Reason) -> Self {
+        Self { verdict: Verdict::Held(reason), answer: None }
+    }
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::dropped(refused.why.into(), refused.answer)
+    }
+}
+
+/// What a translator did with a packet that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It is sent.
+    Sent,
+    /// It is an aggregate that has to be cut into its segments first.
+    Segment,
+}
+
+/// Everything a step needs besides the packet.
+pub(crate) struct Context<'a> {
+    pub(crate) generation: &'a Generation,
+    pub(crate) tools: &'a mut Tools,
+    pub(crate) out: &'a mut dyn Output,
+    pub(crate) mark: u32,
+}
+
+/// Takes one packet from the device.
+pub(crate) fn process(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Verdict {
+    let version = packet.bytes().first().map_or(0, |byte| byte >> 4);
+    let result = match version {
+        6 => six(context, packet),
+        4 => four(context, packet),
+        _neither => Err(Stop::dropped(Reason::Pipeline(Pipeline::NotIp), None)),
+    };
+    settle(context, packet, result)
+}
+
+/// Counts what became of a packet, and answers its sender if that is owed.
+fn settle(context: &mut Context<'_>, packet: &Buffer<'_>, result: Result<Done, Stop>) -> Verdict {
+    let stop = match result {
+        Ok(Done::Sent) => return Verdict::Translated,
+        Ok(Done::Segment) => return segments(context, packet),
+        Err(stop) => stop,
+    };
+    if let Some(reason) = stop.verdict.reason() {
+        context.tools.counters.reason(reason);
+    }
+    if let Some(answer) = stop.answer {
+        context.tools.answer(context.generation, packet.bytes(), answer, context.out);
+    }
+    stop.verdict
+}
+
+fn six(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
+    context.tools.counters.traffic(Traffic::Received6, 1);
+    context.tools.counters.traffic(Traffic::Bytes6, packet.len() as u64);
+    let parsed = parse6(packet.bytes())?;
+    offer(context, Answer::unreachable6(ADDRESS_UNREACHABLE6), |context, instance| match &instance.kind {
+        Kind::Siit(tables) => siit::six_to_four(context, instance, tables, packet, &parsed),
+        Kind::Nat64(nat64) => nat64::six_to_four(context, instance, nat64, packet, &parsed),
+    })
+}
+
+fn four(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
+    context.tools.counters.traffic(Traffic::Received4, 1);
+    // Padding of the link behind a short packet.
+    if let Some(header) = ipv4::Header::parse(packet.bytes()) {
+        packet.truncate(usize::from(header.total_len).max(ipv4::LEN));
+    }
+    context.tools.counters.traffic(Traffic::Bytes4, packet.len() as u64);
+    let parsed = parse4(packet.bytes())?;
+    offer(context, Answer::unreachable4(HOST_UNREACHABLE4), |context, instance| match &instance.kind {
+        Kind::Siit(tables) => siit::four_to_six(context, instance, tables, packet, &parsed),
+        Kind::Nat64(nat64) => nat64::four_to_six(context, instance, nat64, packet, &parsed),
+    })
+}
+
+/// Offers a packet to one instance after the other until one takes it.
+fn offer(
+    context: &mut Context<'_>,
+    nobody: Answer,
+    mut to: impl FnMut(&mut Context<'_>, &Instance) -> Result<Done, Stop>,
+) -> Result<Done, Stop> {
+    let generation = context.generation;
+    let mut stop = Stop::returned(Reason::Pipeline(Pipeline::NoInstance), Some(nobody));
+    for instance in &generation.instances {
+        let result = if instance.enabled {
+            to(context, instance)
+        } else {
+            Err(Stop::returned(Reason::Pipeline(Pipeline::Disabled), Some(nobody)))
+        };
+        match result {
+            // Of several that do not want it, the first one's reason tells most.
+            Err(returned @ Stop { verdict: Verdict::Returned(_), .. }) => {
+                if stop.verdict == Verdict::Returned(Reason::Pipeline(Pipeline::NoInstance)) {
+                    stop = returned;
+                }
+            }
+            result => return result,
+        }
+    }
+    Err(stop)
+}
+
+/// Cuts an aggregate into its segments and takes each as a packet of its own.
+fn segments(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
+    let failed = Verdict::Dropped(Reason::Pipeline(Pipeline::SegmentationFailed));
+    let mut scratch = std::mem::take(&mut context.tools.segment);
+    let mut verdict = failed;
+    match Segments::new(packet.bytes(), &packet.offload) {
+        Ok(mut segments) => {
+            while let Ok(Some(len)) = segments.next_into(&mut scratch[buffer::HEADROOM..]) {
+                let end = buffer::HEADROOM + len;
+                let mut segment = Buffer::new(&mut scratch, buffer::HEADROOM, end, Offload::NONE);
+                verdict = process(context, &mut segment);
+            }
+        }
+        Err(_bad) => context.tools.counters.reason(Reason::Pipeline(Pipeline::SegmentationFailed)),
+    }
+    context.tools.segment = scratch;
+    verdict
+}
+
+/// Sends a packet that has become IPv6, in pieces if need be.
+fn send6(context: &mut Context<'_>, packet: &mut Buffer<'_>, outcome: Outcome) -> Done {
+    match outcome {
+        Outcome::Segment => return Done::Segment,
+        Outcome::Whole => context.out.send(packet),
+        Outcome::Split { mtu } => {
+            fragment6::split(packet, mtu, &mut context.tools.piece, |piece| context.out.send(piece));
+        }
+    }
+    context.tools.counters.traffic(Traffic::Translated, 1);
+    Done::Sent
+}
+
+/// Sends a packet that has become IPv4.
+fn send4(context: &mut Context<'_>, packet: &mut Buffer<'_>, outcome: Outcome) -> Done {
+    if outcome == Outcome::Segment {
+        return Done::Segment;
+    }
+    context.out.send(packet);
+    context.tools.counters.traffic(Traffic::Translated, 1);
+    Done::Sent
+}
+
+/// The rules for a packet by its source: the host's own traffic has not lost a hop to its kernel yet.
+fn rewrite6<'i>(context: &Context<'_>, instance: &'i Instance, parsed: &Parsed6) -> &'i Policy {
+    let own = context.generation.host.owns6(parsed.outer.src);
+    if own { &instance.rewrites.local } else { &instance.rewrites.normal }
+}
+
+fn rewrite4<'i>(context: &Context<'_>, instance: &'i Instance, parsed: &Parsed4) -> &'i Policy {
+    let own = context.generation.host.owns4(parsed.outer.src);
+    if own { &instance.rewrites.local } else { &instance.rewrites.normal }
+}

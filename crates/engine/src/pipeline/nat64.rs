@@ -1,0 +1,401 @@
+//! Stateful translation of one packet (RFC 6146 3.5, 3.6, 3.7, 3.8).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use xlat_nat64::{Inbound, Outbound, Protocol, Refusal, TcpFlags, Transport4, Transport6};
+use xlat_packet::layers::Upper;
+use xlat_packet::{Buffer, icmpv4, icmpv6, ipv6, protocol, tcp};
+use xlat_translate::own_error;
+use xlat_translate::plan::{Datagram, Flow, Outcome, Parsed4, Parsed6, Plan, parse4};
+use xlat_translate::refusal::{
+    ADDRESS_UNREACHABLE6, ADMINISTRATIVELY_PROHIBITED4, ADMINISTRATIVELY_PROHIBITED6, Answer,
+    HOST_UNREACHABLE4, PORT_UNREACHABLE4,
+};
+
+use super::stateful::Recorder;
+use super::{Context, Done, Stop, fragments, rewrite4, rewrite6, send4, send6};
+use crate::instance::{Instance, Nat64};
+use crate::reason::{Pipeline, Reason};
+
+/// ICMPv4 Destination Unreachable code: protocol unreachable (RFC 792).
+const PROTOCOL_UNREACHABLE4: u8 = 2;
+/// ICMPv6 Parameter Problem code: unrecognized Next Header type (RFC 4443 3.4).
+const UNRECOGNIZED_NEXT_HEADER6: u8 = 1;
+/// Where the Next Header field of an IPv6 header is, in bytes.
+const NEXT_HEADER_AT: u32 = 6;
+
+/// What state goes by: protocol, ports, flags (RFC 6146 3.4). In an echo message both ports are the identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tuple {
+    pub(super) protocol: Protocol,
+    pub(super) src_port: u16,
+    pub(super) dst_port: u16,
+    pub(super) tcp: TcpFlags,
+}
+
+impl Tuple {
+    /// The tuple of a first fragment or whole packet; None if its protocol has no state or it is ICMP but no echo.
+    pub(super) fn of(upper: &Upper, is_echo: impl Fn(u8) -> bool) -> Option<Self> {
+        let tuple =
+            |protocol, src_port, dst_port| Self { protocol, src_port, dst_port, tcp: TcpFlags::default() };
+        match *upper {
+            Upper::Tcp { src_port, dst_port, flags, .. } => Some(Self {
+                tcp: TcpFlags {
+                    syn: flags & tcp::SYN != 0,
+                    fin: flags & tcp::FIN != 0,
+                    rst: flags & tcp::RST != 0,
+                },
+                ..tuple(Protocol::Tcp, src_port, dst_port)
+            }),
+            Upper::Udp { src_port, dst_port, .. } => Some(tuple(Protocol::Udp, src_port, dst_port)),
+            Upper::Icmp { kind, rest, .. } if is_echo(kind) => {
+                let identifier = u16::from_be_bytes([rest[0], rest[1]]);
+                Some(tuple(Protocol::Icmp, identifier, identifier))
+            }
+            Upper::Icmp { .. } | Upper::LaterFragment | Upper::Other => None,
+        }
+    }
+
+    /// The tuple of a fragment whose datagram's ports are known; `protocol` is TCP, UDP or one of the ICMPs.
+    pub(super) fn of_fragment(protocol: u8, (src_port, dst_port): (u16, u16), upper: &Upper) -> Self {
+        let own = Self::of(upper, |_kind| true);
+        let protocol = match protocol {
+            protocol::TCP => Protocol::Tcp,
+            protocol::UDP => Protocol::Udp,
+            _icmp => Protocol::Icmp,
+        };
+        Self { protocol, src_port, dst_port, tcp: own.map_or(TcpFlags::default(), |own| own.tcp) }
+    }
+}
+
+/// True for ICMPv6 echo.
+pub(super) fn is_echo6(kind: u8) -> bool {
+    matches!(kind, icmpv6::ECHO_REQUEST | icmpv6::ECHO_REPLY)
+}
+
+/// True for ICMPv4 echo.
+pub(super) fn is_echo4(kind: u8) -> bool {
+    matches!(kind, icmpv4::ECHO_REQUEST | icmpv4::ECHO_REPLY)
+}
+
+pub(super) fn six_to_four(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+    parsed: &Parsed6,
+) -> Result<Done, Stop> {
+    let outer = &parsed.outer;
+    if nat64.pool6.contains(outer.src) {
+        return Err(Stop::dropped(Reason::Pipeline(Pipeline::HairpinLoop), None));
+    }
+    let Some(dst4) = nat64.pool6.extract(outer.dst) else {
+        let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
+        return Err(Stop::returned(Reason::Pipeline(Pipeline::Pool6Mismatch), Some(answer)));
+    };
+    if parsed.inner.is_some() {
+        return error_six_to_four(context, instance, nat64, packet, parsed);
+    }
+    if outer.is_fragment() {
+        return fragments::six_to_four(context, instance, nat64, packet, parsed, dst4);
+    }
+    let tuple = Tuple::of(&outer.upper, is_echo6).ok_or_else(|| no_state6(&outer.upper))?;
+    forward6(context, instance, nat64, packet, parsed, (dst4, tuple, None))
+}
+
+pub(super) fn four_to_six(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+    parsed: &Parsed4,
+) -> Result<Done, Stop> {
+    let outer = &parsed.outer;
+    if parsed.inner.is_some() {
+        let policy = rewrite4(context, instance, parsed);
+        let plan = error_plan6(nat64, parsed)?;
+        let outcome = xlat_translate::four_to_six(packet, parsed, &plan, policy)?;
+        return Ok(send6(context, packet, outcome));
+    }
+    if outer.is_fragment() {
+        return fragments::four_to_six(context, instance, nat64, packet, parsed);
+    }
+    let tuple = Tuple::of(&outer.upper, is_echo4).ok_or_else(|| no_state4(&outer.upper))?;
+    forward4(context, instance, nat64, packet, parsed, (tuple, None))
+}
+
+/// Translates a packet from an IPv6 client whose tuple is known, and sends it (RFC 6146 3.5, 3.6).
+pub(super) fn forward6(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+    parsed: &Parsed6,
+    (dst4, tuple, datagram): (Ipv4Addr, Tuple, Option<Datagram>),
+) -> Result<Done, Stop> {
+    let outer = &parsed.outer;
+    if tuple.protocol == Protocol::Icmp && nat64.drop_icmpv6_info {
+        return Err(Stop::dropped(Reason::Pipeline(Pipeline::Icmpv6Info), None));
+    }
+    let outbound = Outbound {
+        protocol: tuple.protocol,
+        src: Transport6 { addr: outer.src, port: tuple.src_port },
+        dst: Transport4 { addr: dst4, port: tuple.dst_port },
+        mark: context.mark,
+        tcp: tuple.tcp,
+    };
+    let now = context.tools.now;
+    context.tools.recorder.listen(nat64.log_bib, nat64.log_sessions);
+    let mask = nat64.tables.outbound(&nat64.policy, &outbound, now, &mut context.tools.recorder);
+    Recorder::flush(context.tools, context.generation, instance, context.out);
+    let mask = mask.map_err(stop6)?;
+    // In IPv4 an echo message has one identifier, the mask's.
+    let dst_port = if tuple.protocol == Protocol::Icmp { mask.port } else { tuple.dst_port };
+    let plan = Plan {
+        outer: Flow { src: mask.addr, dst: dst4, ports: Some((mask.port, dst_port)) },
+        inner: None,
+        datagram,
+    };
+    let fresh_id = context.tools.fresh_id();
+    let target = Transport4 { addr: dst4, port: dst_port };
+    if !nat64.policy.owns(tuple.protocol, target) {
+        let policy = rewrite6(context, instance, parsed);
+        let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
+        return Ok(send4(context, packet, outcome));
+    }
+    let mut original = [0; own_error::MAX_LEN];
+    let kept = packet.len().min(original.len());
+    original[..kept].copy_from_slice(&packet.bytes()[..kept]);
+    let first = &instance.rewrites.hairpin_first;
+    if xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id)? == Outcome::Segment {
+        return Ok(Done::Segment);
+    }
+    let tuple = Tuple { src_port: mask.port, dst_port, ..tuple };
+    turn_back(context, instance, nat64, packet, &original[..kept], (tuple, datagram)).map_err(silent)
+}
+
+/// Translates a packet from an IPv4 server whose tuple is known, and sends it (RFC 6146 3.5, 3.6).
+pub(super) fn forward4(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+    parsed: &Parsed4,
+    (tuple, datagram): (Tuple, Option<Datagram>),
+) -> Result<Done, Stop> {
+    let plan = plan6(context, instance, nat64, parsed, packet.bytes(), (tuple, datagram))?;
+    let policy = rewrite4(context, instance, parsed);
+    let outcome = xlat_translate::four_to_six(packet, parsed, &plan, policy)?;
+    Ok(send6(context, packet, outcome))
+}
+
+/// The second half of a packet from one IPv6 client to another (RFC 6146 3.8): it is IPv4 now and never leaves as such.
+fn turn_back(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+    original: &[u8],
+    (tuple, datagram): (Tuple, Option<Datagram>),
+) -> Result<Done, Stop> {
+    let parsed = parse4(packet.bytes())?;
+    let plan = plan6(context, instance, nat64, &parsed, original, (tuple, datagram))?;
+    let outcome = xlat_translate::four_to_six(packet, &parsed, &plan, &instance.rewrites.hairpin_second)?;
+    Ok(send6(context, packet, outcome))
+}
+
+fn plan6(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    parsed: &Parsed4,
+    original: &[u8],
+    (tuple, datagram): (Tuple, Option<Datagram>),
+) -> Result<Plan<Ipv6Addr>, Stop> {
+    let outer = &parsed.outer;
+    let inbound = Inbound {
+        protocol: tuple.protocol,
+        src: Transport4 { addr: outer.src, port: tuple.src_port },
+        dst: Transport4 { addr: outer.dst, port: tuple.dst_port },
+        tcp: tuple.tcp,
+        original,
+    };
+    let now = context.tools.now;
+    context.tools.recorder.listen(nat64.log_bib, nat64.log_sessions);
+    let client = nat64.tables.inbound(&nat64.policy, &inbound, now, &mut context.tools.recorder);
+    Recorder::flush(context.tools, context.generation, instance, context.out);
+    let client = client.map_err(|refusal| stop4(refusal, tuple.protocol))?;
+    let src_port = if tuple.protocol == Protocol::Icmp { client.port } else { tuple.src_port };
+    Ok(Plan {
+        outer: Flow {
+            src: nat64.pool6.embed(outer.src),
+            dst: client.addr,
+            ports: Some((src_port, client.port)),
+        },
+        inner: None,
+        datagram,
+    })
+}
+
+/// An ICMPv6 error: the packet that it quotes went to the client, so the tuple is the quoted one turned around
+/// (RFC 6146 3.4, 3.5.3).
+fn error_six_to_four(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+    parsed: &Parsed6,
+) -> Result<Done, Stop> {
+    let plan = error_plan4(nat64, parsed)?;
+    let fresh_id = context.tools.fresh_id();
+    let hairpin = plan.inner.is_some_and(|inner| {
+        let (protocol, port) = match parsed.inner.map(|inner| inner.upper) {
+            Some(Upper::Tcp { src_port, .. }) => (Protocol::Tcp, src_port),
+            Some(Upper::Udp { src_port, .. }) => (Protocol::Udp, src_port),
+            Some(Upper::Icmp { .. } | Upper::LaterFragment | Upper::Other) | None => {
+                (Protocol::Icmp, inner.ports.map_or(0, |ports| ports.0))
+            }
+        };
+        nat64.policy.owns(protocol, Transport4 { addr: inner.src, port })
+    });
+    if !hairpin {
+        let policy = rewrite6(context, instance, parsed);
+        let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
+        return Ok(send4(context, packet, outcome));
+    }
+    let first = &instance.rewrites.hairpin_first;
+    xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id).map_err(Stop::from)?;
+    let parsed = parse4(packet.bytes())?;
+    let plan = error_plan6(nat64, &parsed)?;
+    let outcome = xlat_translate::four_to_six(packet, &parsed, &plan, &instance.rewrites.hairpin_second)?;
+    Ok(send6(context, packet, outcome))
+}
+
+fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Addr>, Stop> {
+    let unknown = || Stop::returned(Reason::Pipeline(Pipeline::UnknownInnerTransport), None);
+    let inner = parsed.inner.ok_or_else(unknown)?;
+    let tuple = Tuple::of(&inner.upper, is_echo6).ok_or_else(unknown)?;
+    let mismatch = || Stop::returned(Reason::Pipeline(Pipeline::Pool6Mismatch), None);
+    let server = nat64.pool6.extract(inner.src).ok_or_else(mismatch)?;
+    let client = Transport6 { addr: inner.dst, port: tuple.dst_port };
+    let mask = nat64
+        .tables
+        .lookup6(tuple.protocol, client)
+        .ok_or_else(|| Stop::returned(Reason::State(Refusal::SessionNotFound), None))?;
+    let src_port = if tuple.protocol == Protocol::Icmp { mask.port } else { tuple.src_port };
+    Ok(Plan {
+        outer: Flow { src: mask.addr, dst: server, ports: None },
+        inner: Some(Flow { src: server, dst: mask.addr, ports: Some((src_port, mask.port)) }),
+        datagram: None,
+    })
+}
+
+/// The same for an ICMPv4 error about a packet from a client.
+fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Addr>, Stop> {
+    let unknown = || Stop::returned(Reason::Pipeline(Pipeline::UnknownInnerTransport), None);
+    let inner = parsed.inner.ok_or_else(unknown)?;
+    let tuple = Tuple::of(&inner.upper, is_echo4).ok_or_else(unknown)?;
+    let mask = Transport4 { addr: inner.src, port: tuple.src_port };
+    let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {
+        let refusal = if refusal == Refusal::Bib4NotFound { Refusal::SessionNotFound } else { refusal };
+        Stop::returned(Reason::State(refusal), None)
+    })?;
+    let server = nat64.pool6.embed(inner.dst);
+    // RFC 6146 3.6.1 would name the server; the router that complained makes traceroute work.
+    let src = if nat64.source_icmpv6_errors_better { nat64.pool6.embed(parsed.outer.src) } else { server };
+    let dst_port = if tuple.protocol == Protocol::Icmp { client.port } else { tuple.dst_port };
+    Ok(Plan {
+        outer: Flow { src, dst: client.addr, ports: None },
+        inner: Some(Flow { src: client.addr, dst: server, ports: Some((client.port, dst_port)) }),
+        datagram: None,
+    })
+}
+
+/// The sender of a hairpinned packet is IPv6; errors about its IPv4 form are not for it.
+fn silent(stop: Stop) -> Stop {
+    Stop { answer: None, ..stop }
+}
+
+/// A protocol without state, or ICMPv6 that is neither echo nor error.
+pub(super) fn no_state6(upper: &Upper) -> Stop {
+    if matches!(upper, Upper::Icmp { .. }) {
+        return Stop::returned(Reason::Pipeline(Pipeline::IcmpType6), None);
+    }
+    const { assert!((NEXT_HEADER_AT as usize) < ipv6::LEN) };
+    let answer = Answer {
+        kind: icmpv6::PARAMETER_PROBLEM,
+        code: UNRECOGNIZED_NEXT_HEADER6,
+        rest: NEXT_HEADER_AT.to_be_bytes(),
+    };
+    Stop::returned(Reason::Pipeline(Pipeline::UnknownTransport), Some(answer))
+}
+
+/// The same for IPv4.
+pub(super) fn no_state4(upper: &Upper) -> Stop {
+    if matches!(upper, Upper::Icmp { .. }) {
+        return Stop::returned(Reason::Pipeline(Pipeline::IcmpType4), None);
+    }
+    let answer = Answer::unreachable4(PROTOCOL_UNREACHABLE4);
+    Stop::returned(Reason::Pipeline(Pipeline::UnknownTransport), Some(answer))
+}
+
+/// A packet from IPv6 that the tables refuse (RFC 6146 3.5.1.1: no mapping is answered with address unreachable).
+fn stop6(refusal: Refusal) -> Stop {
+    let answer = match refusal {
+        Refusal::MaskDomainNotFound | Refusal::PoolExhausted | Refusal::TableFull => {
+            Some(Answer::unreachable6(ADDRESS_UNREACHABLE6))
+        }
+        Refusal::SessionLimit
+        | Refusal::BibLimit
+        | Refusal::SourceSessionLimit
+        | Refusal::SourceBibLimit
+        | Refusal::PrefixSessionLimit
+        | Refusal::PrefixBibLimit => Some(Answer::unreachable6(ADMINISTRATIVELY_PROHIBITED6)),
+        Refusal::Syn6Expected
+        | Refusal::Pool4Mismatch
+        | Refusal::Bib4NotFound
+        | Refusal::SessionNotFound
+        | Refusal::AddressDependentFiltering
+        | Refusal::V4Syn
+        | Refusal::Syn4Expected
+        | Refusal::SynStored
+        | Refusal::SynStoredFiltered
+        | Refusal::SoExists
+        | Refusal::SoFull => None,
+    };
+    Stop::dropped(Reason::State(refusal), answer)
+}
+
+/// A packet from IPv4 that the tables refuse.
+fn stop4(refusal: Refusal, protocol: Protocol) -> Stop {
+    let reason = Reason::State(refusal);
+    match refusal {
+        Refusal::Pool4Mismatch => Stop::returned(reason, Some(Answer::unreachable4(HOST_UNREACHABLE4))),
+        // A UDP port that nobody has is unreachable as on any host; an identifier says nothing about a port.
+        Refusal::Bib4NotFound => {
+            let code = if protocol == Protocol::Icmp { HOST_UNREACHABLE4 } else { PORT_UNREACHABLE4 };
+            Stop::returned(reason, Some(Answer::unreachable4(code)))
+        }
+        Refusal::AddressDependentFiltering => {
+            Stop::dropped(reason, Some(Answer::unreachable4(ADMINISTRATIVELY_PROHIBITED4)))
+        }
+        Refusal::SoFull => Stop::dropped(reason, Some(Answer::unreachable4(PORT_UNREACHABLE4))),
+        Refusal::SynStored | Refusal::SynStoredFiltered => Stop::held(reason),
+        Refusal::SessionLimit
+        | Refusal::BibLimit
+        | Refusal::SourceSessionLimit
+        | Refusal::SourceBibLimit
+        | Refusal::PrefixSessionLimit
+        | Refusal::PrefixBibLimit
+        | Refusal::TableFull => {
+            Stop::dropped(reason, Some(Answer::unreachable4(ADMINISTRATIVELY_PROHIBITED4)))
+        }
+        Refusal::MaskDomainNotFound
+        | Refusal::PoolExhausted
+        | Refusal::SessionNotFound
+        | Refusal::V4Syn
+        | Refusal::Syn6Expected
+        | Refusal::Syn4Expected
+        | Refusal::SoExists => Stop::dropped(reason, None),
+    }
+}

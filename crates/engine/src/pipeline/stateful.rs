@@ -1,0 +1,145 @@
+//! What the tables of NAT64 report while a packet is looked up: lines for the log, stored SYNs to answer, probes to send.
+//!
+//! The tables report under their lock, so this only notes down; [`Recorder::flush`] acts afterwards.
+
+use xlat_nat64::{BibInfo, Events, SessionInfo};
+use xlat_packet::checksum::Sum;
+use xlat_packet::{ipv6, protocol, tcp};
+use xlat_translate::refusal::{Answer, PORT_UNREACHABLE4, PORT_UNREACHABLE6};
+use xlat_translate::rfc6052::Pool6;
+
+use crate::counters::Traffic;
+use crate::engine::Generation;
+use crate::instance::Instance;
+use crate::worker::{LogEvent, Output, Tools};
+
+/// Length of a probe in bytes.
+pub(crate) const PROBE_LEN: usize = ipv6::LEN + tcp::LEN;
+/// Hop limit and window of a probe, as Jool's users see them.
+const PROBE_HOP_LIMIT: u8 = 255;
+const PROBE_WINDOW: u16 = 8192;
+
+/// A keepalive segment.
+pub(crate) type Probe = [u8; PROBE_LEN];
+
+/// Notes down what the tables report.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    log_bib: bool,
+    log_sessions: bool,
+    log: Vec<LogEvent>,
+    expired: Vec<Box<[u8]>>,
+    probes: Vec<SessionInfo>,
+}
+
+impl Events for Recorder {
+    fn bib_created(&mut self, entry: &BibInfo) {
+        if self.log_bib {
+            self.log.push(LogEvent::BibCreated(*entry));
+        }
+    }
+
+    fn bib_removed(&mut self, entry: &BibInfo) {
+        if self.log_bib {
+            self.log.push(LogEvent::BibRemoved(*entry));
+        }
+    }
+
+    fn session_created(&mut self, session: &SessionInfo) {
+        if self.log_sessions {
+            self.log.push(LogEvent::SessionCreated(*session));
+        }
+    }
+
+    fn session_removed(&mut self, session: &SessionInfo) {
+        if self.log_sessions {
+            self.log.push(LogEvent::SessionRemoved(*session));
+        }
+    }
+
+    fn stored_syn_expired(&mut self, original: &[u8]) {
+        self.expired.push(original.into());
+    }
+
+    fn probe(&mut self, session: &SessionInfo) {
+        self.probes.push(*session);
+    }
+}
+
+impl Recorder {
+    /// Sets what `instance` wants in its log.
+    pub(crate) fn listen(&mut self, log_bib: bool, log_sessions: bool) {
+        (self.log_bib, self.log_sessions) = (log_bib, log_sessions);
+    }
+
+    /// True if nothing was reported, which is so for nearly every packet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.log.is_empty() && self.expired.is_empty() && self.probes.is_empty()
+    }
+
+    /// Acts on what was noted down.
+    pub(crate) fn flush(
+        tools: &mut Tools,
+        generation: &Generation,
+        instance: &Instance,
+        out: &mut dyn Output,
+    ) {
+        if tools.recorder.is_empty() {
+            return;
+        }
+        let mut recorder = std::mem::take(&mut tools.recorder);
+        for event in recorder.log.drain(..) {
+            out.log(&instance.name, event);
+        }
+        for original in recorder.expired.drain(..) {
+            tools.counters.traffic(Traffic::HeldLost, 1);
+            let answer = match original.first().map(|byte| byte >> 4) {
+                Some(6) => Answer::unreachable6(PORT_UNREACHABLE6),
+                _four => Answer::unreachable4(PORT_UNREACHABLE4),
+            };
+            tools.answer(generation, &original, answer, out);
+        }
+        if let Some(nat64) = instance.nat64() {
+            for session in recorder.probes.drain(..) {
+                tools.send_copy(&probe(&nat64.pool6, &session), out);
+            }
+        }
+        tools.recorder = recorder;
+    }
+}
+
+/// The keepalive to the IPv6 client of an established connection that has been silent for its lifetime (RFC 6146
+/// 3.5.2.2): an empty segment with ACK, sequence and acknowledgement 0.
+pub(crate) fn probe(pool6: &Pool6, session: &SessionInfo) -> Probe {
+    let mut packet = [0; PROBE_LEN];
+    let (src, dst) = (pool6.embed(session.remote.addr), session.client.addr);
+    let (header, segment) = packet.split_at_mut(ipv6::LEN);
+    let mut fields = tcp::Header {
+        src_port: session.remote.port,
+        dst_port: session.client.port,
+        sequence: 0,
+        acknowledgement: 0,
+        header_len: tcp::LEN as u8,
+        flags: tcp::ACK,
+        window: PROBE_WINDOW,
+        checksum: 0,
+        urgent: 0,
+    };
+    if let (Some(header), Some(segment)) = (header.first_chunk_mut(), segment.first_chunk_mut()) {
+        fields.write(segment);
+        let pseudo = Sum::addresses6(src, dst).plus(Sum::length_and_protocol(tcp::LEN as u32, protocol::TCP));
+        fields.checksum = Sum::of(segment).plus(pseudo).finish();
+        fields.write(segment);
+        ipv6::Header {
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: tcp::LEN as u16,
+            next_header: protocol::TCP,
+            hop_limit: PROBE_HOP_LIMIT,
+            src,
+            dst,
+        }
+        .write(header);
+    }
+    packet
+}

@@ -1,0 +1,192 @@
+//! The scene of the design: a client, a translator, a server; each path once, byte by byte where it matters.
+
+use std::sync::Arc;
+
+use xlat_engine::{Engine, EngineOptions, Output, Reason, Verdict, Worker};
+use xlat_packet::checksum::Sum;
+use xlat_packet::layers::{Extent, Layers4, Layers6, Upper};
+use xlat_packet::{Buffer, Offload, buffer, ipv4, ipv6, udp};
+use xlat_translate::policy::Hops;
+use xlat_translate::refused::HostAddresses;
+
+const NAT64: &str = r#"
+[[instance]]
+name = "default"
+type = "nat64"
+pool4 = ["203.0.113.2"]
+[instance.global]
+pool6 = "64:ff9b::/96"
+"#;
+
+#[derive(Default)]
+struct Sent(Vec<Vec<u8>>);
+
+impl Output for Sent {
+    fn send(&mut self, packet: &mut Buffer<'_>) {
+        self.0.push(packet.bytes().to_vec());
+    }
+}
+
+fn engine(toml: &str) -> Arc<Engine> {
+    let loaded = xlat_config::load("test.toml", toml, &xlat_config::Hint::default()).unwrap();
+    let host =
+        HostAddresses::new(vec![("203.0.113.1".parse().unwrap(), 24)], vec!["2001:db8::1".parse().unwrap()]);
+    let options = EngineOptions { hops: Hops::Decrement, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4 };
+    Engine::new(&loaded.config, host, options).unwrap()
+}
+
+fn take(worker: &mut Worker, bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
+    let mut storage = vec![0; buffer::HEADROOM + bytes.len() + 64];
+    let mut packet = Buffer::new(&mut storage, 0, 0, Offload::NONE);
+    assert!(packet.replace(buffer::HEADROOM, bytes));
+    let mut sent = Sent::default();
+    let verdict = worker.process(&mut packet, 0, &mut sent);
+    (verdict, sent.0)
+}
+
+fn udp6(src: &str, dst: &str, ports: (u16, u16), hop_limit: u8, data: &[u8]) -> Vec<u8> {
+    let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
+    let len = (udp::LEN + data.len()) as u16;
+    let mut message = vec![0; udp::LEN];
+    let mut header = udp::Header { src_port: ports.0, dst_port: ports.1, len, checksum: 0 };
+    header.write(message.first_chunk_mut().unwrap());
+    message.extend(data);
+    let pseudo = Sum::addresses6(src, dst).plus(Sum::length_and_protocol(len.into(), 17));
+    header.checksum = udp::nonzero(Sum::of(&message).plus(pseudo).finish());
+    header.write(message.first_chunk_mut().unwrap());
+    let mut packet = vec![0; ipv6::LEN];
+    ipv6::Header { traffic_class: 0, flow_label: 9, payload_len: len, next_header: 17, hop_limit, src, dst }
+        .write(packet.first_chunk_mut().unwrap());
+    packet.extend(message);
+    packet
+}
+
+fn udp4(src: &str, dst: &str, ports: (u16, u16), ttl: u8, data: &[u8]) -> Vec<u8> {
+    let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
+    let len = (udp::LEN + data.len()) as u16;
+    let mut message = vec![0; udp::LEN];
+    let mut header = udp::Header { src_port: ports.0, dst_port: ports.1, len, checksum: 0 };
+    header.write(message.first_chunk_mut().unwrap());
+    message.extend(data);
+    let pseudo = Sum::addresses4(src, dst).plus(Sum::length_and_protocol(len.into(), 17));
+    header.checksum = udp::nonzero(Sum::of(&message).plus(pseudo).finish());
+    header.write(message.first_chunk_mut().unwrap());
+    let mut packet = vec![0; ipv4::LEN];
+    ipv4::Header {
+        header_len: 20,
+        tos: 0,
+        total_len: ipv4::LEN as u16 + len,
+        identification: 1,
+        dont_fragment: true,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl,
+        protocol: 17,
+        src,
+        dst,
+    }
+    .write(packet.first_chunk_mut().unwrap());
+    packet.extend(message);
+    packet
+}
+
+fn checksum_holds4(bytes: &[u8]) -> bool {
+    let layers = Layers4::parse(bytes, Extent::Whole).unwrap();
+    let pseudo = Sum::addresses4(layers.src, layers.dst)
+        .plus(Sum::length_and_protocol(layers.upper_len() as u32, layers.protocol));
+    Sum::of(&bytes[layers.upper_at..]).plus(pseudo).fold() == 0xffff
+}
+
+fn checksum_holds6(bytes: &[u8]) -> bool {
+    let layers = Layers6::parse(bytes, Extent::Whole).unwrap();
+    let pseudo = Sum::addresses6(layers.src, layers.dst)
+        .plus(Sum::length_and_protocol(layers.upper_len() as u32, layers.protocol));
+    Sum::of(&bytes[layers.upper_at..]).plus(pseudo).fold() == 0xffff
+}
+
+#[test]
+fn udp_there_and_back() {
+    let engine = engine(NAT64);
+    let mut worker = engine.worker();
+    worker.set_now(1000);
+    let out = udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), 64, b"question");
+    let (verdict, sent) = take(&mut worker, &out);
+    assert_eq!(verdict, Verdict::Translated);
+    let layers = Layers4::parse(&sent[0], Extent::Whole).unwrap();
+    assert_eq!(
+        (layers.src.to_string(), layers.dst.to_string()),
+        ("203.0.113.2".into(), "203.0.113.16".into())
+    );
+    assert_eq!(layers.hop_limit, 63);
+    assert!(checksum_holds4(&sent[0]));
+    let Upper::Udp { src_port, dst_port, .. } = layers.upper else { panic!("{layers:?}") };
+    assert_eq!(dst_port, 53);
+
+    let back = udp4("203.0.113.16", "203.0.113.2", (53, src_port), 64, b"answer");
+    let (verdict, sent) = take(&mut worker, &back);
+    assert_eq!(verdict, Verdict::Translated);
+    let layers = Layers6::parse(&sent[0], Extent::Whole).unwrap();
+    assert_eq!(
+        (layers.src.to_string(), layers.dst.to_string()),
+        ("64:ff9b::cb00:7110".into(), "2001:db8::8".into())
+    );
+    assert!(matches!(layers.upper, Upper::Udp { src_port: 53, dst_port: 1000, .. }), "{layers:?}");
+    assert!(checksum_holds6(&sent[0]));
+    assert_eq!(engine.statistics().traffic(xlat_engine::Traffic::Translated), 2);
+}
+
+#[test]
+fn hop_limit_one_is_answered_by_the_host() {
+    let mut worker = engine(NAT64).worker();
+    let (verdict, sent) =
+        take(&mut worker, &udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), 1, b"x"));
+    assert_eq!(verdict.reason().map(Reason::name), Some("hop-limit-exceeded"));
+    let layers = Layers6::parse(&sent[0], Extent::Whole).unwrap();
+    assert_eq!(
+        (layers.src.to_string(), layers.dst.to_string()),
+        ("2001:db8::1".into(), "2001:db8::8".into())
+    );
+    assert!(matches!(layers.upper, Upper::Icmp { kind: 3, code: 0, .. }), "{layers:?}");
+    assert!(checksum_holds6(&sent[0]));
+}
+
+#[test]
+fn two_clients_meet_through_their_masks() {
+    let engine = engine(NAT64);
+    let mut worker = engine.worker();
+    let (_, sent) = take(&mut worker, &udp6("2001:db8::9", "64:ff9b::203.0.113.16", (9, 53), 64, b"x"));
+    let Upper::Udp { src_port: mask, .. } = Layers4::parse(&sent[0], Extent::Whole).unwrap().upper else {
+        panic!()
+    };
+    let (verdict, sent) =
+        take(&mut worker, &udp6("2001:db8::8", "64:ff9b::203.0.113.2", (8, mask), 64, b"hello"));
+    assert_eq!(verdict, Verdict::Translated);
+    let layers = Layers6::parse(&sent[0], Extent::Whole).unwrap();
+    assert_eq!(
+        (layers.src.to_string(), layers.dst.to_string()),
+        ("64:ff9b::cb00:7102".into(), "2001:db8::9".into())
+    );
+    assert_eq!(layers.hop_limit, 63);
+    assert!(matches!(layers.upper, Upper::Udp { dst_port: 9, .. }));
+    assert!(checksum_holds6(&sent[0]));
+}
+
+#[test]
+fn a_new_configuration_keeps_flows_and_a_refused_one_changes_nothing() {
+    let engine = engine(NAT64);
+    let mut worker = engine.worker();
+    let out = udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), 64, b"question");
+    let (_, first) = take(&mut worker, &out);
+    let more = NAT64.replace("[\"203.0.113.2\"]", "[\"203.0.113.2\", \"198.51.100.1\"]");
+    let loaded = xlat_config::load("test.toml", &more, &xlat_config::Hint::default()).unwrap();
+    engine.reconfigure(&loaded.config).unwrap();
+    let (verdict, second) = take(&mut worker, &out);
+    assert_eq!(verdict, Verdict::Translated);
+    assert_eq!(first[0][20..22], second[0][20..22], "the same mask");
+    let other = NAT64.replace("203.0.113.2", "198.51.100.7");
+    let loaded = xlat_config::load("test.toml", &other, &xlat_config::Hint::default()).unwrap();
+    engine.reconfigure(&loaded.config).unwrap();
+    let (_, third) = take(&mut worker, &out);
+    assert_eq!(third[0][12..16], [198, 51, 100, 7]);
+    assert_eq!(engine.gauges()[0].gauges.bib, [0, 1, 0]);
+}

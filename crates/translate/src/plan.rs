@@ -1,0 +1,115 @@
+//! What a translation is told from outside: the new addresses and ports, which SIIT derives from tables and NAT64
+//! from state.
+
+use xlat_packet::checksum::Sum;
+use xlat_packet::layers::{Extent, Layers4, Layers6, Upper};
+use xlat_packet::{icmpv4, icmpv6};
+
+use crate::refusal::{Refusal, Refused};
+
+/// Addresses and ports of a packet of the other family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow<A> {
+    /// Source address.
+    pub src: A,
+    /// Destination address.
+    pub dst: A,
+    /// New source and destination port in host order, or None to keep them. In an echo message the first is the
+    /// identifier.
+    pub ports: Option<(u16, u16)>,
+}
+
+/// What is known of a whole datagram when one of its fragments is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Bytes of the whole layer 4 message.
+    pub upper_len: u32,
+    /// Sum of the whole layer 4 message as it came.
+    pub sum: Sum,
+}
+
+/// How one packet is to be translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan<A> {
+    /// The packet itself.
+    pub outer: Flow<A>,
+    /// The packet that it quotes, if it is an ICMP error.
+    pub inner: Option<Flow<A>>,
+    /// Set for a fragment of a datagram that has been collected (fragmented echo; UDP without checksum).
+    pub datagram: Option<Datagram>,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is translated, in its buffer.
+    Whole,
+    /// It is translated, in its buffer, has a Fragment header, and is to be cut into IPv6 packets of at most this
+    /// many bytes ([`crate::fragment6::split`]).
+    Split {
+        /// Largest piece in bytes.
+        mtu: u32,
+    },
+    /// Nothing is changed: the aggregate has to be cut into its segments first, each to be translated by itself.
+    Segment,
+}
+
+/// A packet and, if it is an ICMP error, the packet that it quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed<L> {
+    /// The packet's layers.
+    pub outer: L,
+    /// Layers of the quoted packet; offsets count from its own first byte, which is 8 bytes behind `outer.upper_at`.
+    pub inner: Option<L>,
+}
+
+/// An IPv6 packet.
+pub type Parsed6 = Parsed<Layers6>;
+/// An IPv4 packet.
+pub type Parsed4 = Parsed<Layers4>;
+
+/// Reads an IPv6 packet, the one that it quotes included.
+pub fn parse6(bytes: &[u8]) -> Result<Parsed6, Refused> {
+    let outer = Layers6::parse(bytes, Extent::Whole)?;
+    let quotes = matches!(outer.upper, Upper::Icmp { kind, .. } if kind < 128) && !outer.is_fragment();
+    if !quotes {
+        return Ok(Parsed { outer, inner: None });
+    }
+    let inner = Layers6::parse(bytes.get(outer.upper_at + icmpv6::LEN..).unwrap_or(&[]), Extent::Quoted)
+        .map_err(silent)?;
+    match inner.upper {
+        Upper::Icmp { kind, .. } if kind < 128 => Err(Refusal::ErrorInError6.into()),
+        Upper::LaterFragment => Err(Refusal::InnerLaterFragment6.into()),
+        Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => {
+            Ok(Parsed { outer, inner: Some(inner) })
+        }
+    }
+}
+
+/// Reads an IPv4 packet, the one that it quotes included. Padding behind the packet must have been cut off.
+pub fn parse4(bytes: &[u8]) -> Result<Parsed4, Refused> {
+    let outer = Layers4::parse(bytes, Extent::Whole)?;
+    let quotes = matches!(outer.upper, Upper::Icmp { kind, .. } if is_error4(kind)) && !outer.is_fragment();
+    if !quotes {
+        return Ok(Parsed { outer, inner: None });
+    }
+    let inner = Layers4::parse(bytes.get(outer.upper_at + icmpv4::LEN..).unwrap_or(&[]), Extent::Quoted)
+        .map_err(silent)?;
+    match inner.upper {
+        Upper::Icmp { kind, .. } if is_error4(kind) => Err(Refusal::ErrorInError4.into()),
+        Upper::LaterFragment => Err(Refusal::InnerLaterFragment4.into()),
+        Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => {
+            Ok(Parsed { outer, inner: Some(inner) })
+        }
+    }
+}
+
+/// True for ICMPv4 types that quote a packet.
+fn is_error4(kind: u8) -> bool {
+    icmpv4::Header { kind, code: 0, checksum: 0, rest: [0; 4] }.is_error()
+}
+
+/// A malformed quoted packet is never answered: no error about an error (RFC 4443 2.4, RFC 1122 3.2.2).
+fn silent(malformed: xlat_packet::Malformed) -> Refused {
+    Refused { answer: None, ..Refused::from(malformed) }
+}
