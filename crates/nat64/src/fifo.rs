@@ -1,7 +1,9 @@
 //! Doubly linked lists through slab records. Equal lifetimes make a FIFO list sorted by expiry, so expiring is
 //! O(expired) and refreshing is O(1) (design rule 5).
 
-use crate::slab::{NIL, Slab};
+use core::ops::IndexMut;
+
+use crate::slab::NIL;
 
 /// A record's neighbours in one list.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,10 @@ impl<const LIST: u8> Fifo<LIST> {
     }
 
     /// Appends a record that is in no such list.
-    pub(crate) fn push<T: Linked<LIST>>(&mut self, slab: &mut Slab<T>, number: u32) {
+    pub(crate) fn push<S>(&mut self, slab: &mut S, number: u32)
+    where
+        S: IndexMut<u32, Output: Linked<LIST>>,
+    {
         *slab[number].links_mut() = Links { prev: self.tail, next: NIL };
         match self.tail {
             NIL => self.head = number,
@@ -46,7 +51,10 @@ impl<const LIST: u8> Fifo<LIST> {
     }
 
     /// Takes a record out of this list.
-    pub(crate) fn unlink<T: Linked<LIST>>(&mut self, slab: &mut Slab<T>, number: u32) {
+    pub(crate) fn unlink<S>(&mut self, slab: &mut S, number: u32)
+    where
+        S: IndexMut<u32, Output: Linked<LIST>>,
+    {
         let Links { prev, next } = core::mem::replace(slab[number].links_mut(), Links::NONE);
         match prev {
             NIL => self.head = next,

@@ -13,6 +13,7 @@ mod events;
 mod fifo;
 mod hash;
 mod inbound;
+mod index;
 mod outbound;
 mod policy;
 mod pool4;

@@ -36,7 +36,7 @@ impl Tables {
             }
             None => shard.outbound_unmapped(&mut env, set, hash, packet)?,
         };
-        Ok(shard.bib[bib].mask())
+        Ok(shard.records.bib[bib].mask())
     }
 
     /// The mask of an IPv6 client, for an ICMP error about its flow (RFC 6146 3.5.3). Changes nothing.
@@ -44,7 +44,7 @@ impl Tables {
         let hash = self.shared.hasher.client(client.addr);
         let shard = self.shards[self.place(hash)].0.lock();
         let bib = shard.find(self.shared.hasher.with_port(hash, client.port), protocol, client)?;
-        Some(shard.bib[bib].mask())
+        Some(shard.records.bib[bib].mask())
     }
 }
 

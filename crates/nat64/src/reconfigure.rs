@@ -34,10 +34,10 @@ impl Tables {
         let mut slot = 0;
         loop {
             let (mut shard, mut env) = self.enter(at, new, Instant(0), events);
-            let end = shard.bib.end();
+            let end = shard.records.bib.end();
             let stop = end.min(slot + WALK_AT_ONCE);
             for bib in slot..stop {
-                let Some(entry) = shard.bib.get(bib) else { continue };
+                let Some(entry) = shard.records.bib.get(bib) else { continue };
                 let expected = new.static_mask(entry.protocol, entry.client());
                 let left_out = entry.is_static && expected != Some(entry.mask());
                 if left_out || !shard.still_mapped(&env, bib) {
@@ -62,7 +62,7 @@ impl Tables {
             let (mut shard, mut env) = self.enter(at, policy, Instant(0), events);
             let found = shard.find(self.shared.hasher.with_port(hash, client.port), protocol, client);
             if let Some(bib) = found {
-                if shard.bib[bib].mask() == mask && shard.still_mapped(&env, bib) {
+                if shard.records.bib[bib].mask() == mask && shard.still_mapped(&env, bib) {
                     shard.set_static(bib);
                     return;
                 }

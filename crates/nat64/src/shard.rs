@@ -14,11 +14,11 @@ use hashbrown::HashTable;
 use crate::events::{BibInfo, Events, SessionInfo};
 use crate::fifo::{Fifo, Links};
 use crate::hash::Hasher;
+use crate::index::Index;
 use crate::policy::Policy;
 use crate::portmap::Handle;
-use crate::record::{Bib, NewSession, Peer, Session, TIMER};
+use crate::record::{Bib, NewSession, Peer, Records, Session, TIMER};
 use crate::refusal::Refusal;
-use crate::slab::Slab;
 use crate::stored::StoredSyns;
 use crate::tcp::{self, Side, TcpState, Verdict};
 use crate::types::{Instant, Protocol, TcpFlags, Timer, Transport4, Transport6};
@@ -76,10 +76,10 @@ pub(crate) struct Shard {
     peers: Option<HashTable<Peer>>,
     /// Time never runs backwards here.
     latest: u32,
-    pub(crate) bib: Slab<Bib>,
-    pub(crate) sessions: Slab<Session>,
-    by_client: [HashTable<u32>; 3],
-    by_remote: HashTable<u32>,
+    pub(crate) records: Records,
+    by_client: [Index; 3],
+    /// Sessions that are not the one inside their BIB entry.
+    by_remote: Index,
     timers: [Fifo<TIMER>; 5],
     /// Stored SYNs of type 2, by session.
     held: HashMap<u32, Box<[u8]>>,
@@ -94,10 +94,9 @@ impl Shard {
             counting: Counting::default(),
             peers: None,
             latest: 0,
-            bib: Slab::new(u32::MAX >> shard_bits),
-            sessions: Slab::new(u32::MAX),
-            by_client: [const { HashTable::new() }; 3],
-            by_remote: HashTable::new(),
+            records: Records::new(u32::MAX >> shard_bits),
+            by_client: core::array::from_fn(|_| Index::new()),
+            by_remote: Index::new(),
             timers: [Fifo::EMPTY; 5],
             held: HashMap::new(),
             session_counts: [0; 3],
@@ -115,28 +114,28 @@ impl Shard {
 
     /// The BIB entry of an IPv6 transport address; `hash` is that of the address with the port.
     pub(crate) fn find(&self, hash: u64, protocol: Protocol, client: Transport6) -> Option<u32> {
-        self.by_client[protocol.index()].find(hash, |bib| self.bib[*bib].client() == client).copied()
+        self.by_client[protocol.index()].find(hash, |bib| self.records.bib[bib].client() == client)
     }
 
     /// The BIB entry that a handle points to, if it still stands for that mask.
     pub(crate) fn verify(&self, bib: u32, protocol: Protocol, mask: Transport4) -> Option<&Bib> {
-        self.bib.get(bib).filter(|entry| entry.protocol == protocol && entry.mask() == mask)
+        self.records.bib.get(bib).filter(|entry| entry.protocol == protocol && entry.mask() == mask)
     }
 
     /// The session of a BIB entry with an IPv4 server.
     pub(crate) fn session(&self, shared: &Shared, bib: u32, remote: Transport4) -> Option<u32> {
-        let first = self.bib[bib].sessions.first()?;
-        if self.sessions[first].remote() == remote {
-            return Some(first);
+        let entry = &self.records.bib[bib];
+        if entry.first.as_ref().is_some_and(|first| first.remote() == remote) {
+            return Some(bib);
         }
-        if self.bib[bib].session_count == 1 {
+        if entry.session_count == u32::from(entry.first.is_some()) {
             return None;
         }
-        let same = |number: &u32| {
-            let session = &self.sessions[*number];
+        let same = |number| {
+            let session = &self.records[number];
             session.bib == bib && session.remote() == remote
         };
-        self.by_remote.find(shared.hasher.session(bib, remote), same).copied()
+        self.by_remote.find(shared.hasher.session(bib, remote), same)
     }
 
     /// Whether address-dependent filtering lets an IPv4 address through to a BIB entry.
@@ -148,7 +147,7 @@ impl Shard {
     /// Whether an entry's mask is still in pool4 and its own. What an older policy left behind is found out here.
     pub(crate) fn still_mapped(&mut self, env: &Env<'_>, bib: u32) -> bool {
         let handle = env.handle(bib);
-        let entry = &mut self.bib[bib];
+        let entry = &mut self.records.bib[bib];
         if entry.generation >= env.policy.generation() {
             return true;
         }
@@ -180,7 +179,7 @@ impl Shard {
             session.map(|_| bib)
         });
         match made {
-            Ok(bib) => env.events.bib_created(&self.bib[bib].info()),
+            Ok(bib) => env.events.bib_created(&self.records.bib[bib].info()),
             Err(_) => env.shared.usage.uncount(&env.shared.hasher, self.counting, client.addr, amount),
         }
         made
@@ -189,7 +188,7 @@ impl Shard {
     /// Adds a session to a BIB entry.
     pub(crate) fn extend(&mut self, env: &mut Env<'_>, bib: u32, new: NewSession) -> Result<u32, Refusal> {
         let amount = Amount { bib: 0, sessions: 1 };
-        let client = self.bib[bib].client;
+        let client = self.records.bib[bib].client;
         let limits = &env.policy.config().limits;
         env.shared.usage.reserve(&env.shared.hasher, self.counting, limits, client, amount)?;
         let made = self.insert_session(env, bib, new);
@@ -208,7 +207,7 @@ impl Shard {
         choose: impl FnOnce(Handle) -> Option<Transport4>,
     ) -> Result<u32, Refusal> {
         let bib = self.insert_bib(env, protocol, client, choose)?;
-        self.bib[bib].is_static = true;
+        self.records.bib[bib].is_static = true;
         let amount = Amount { bib: 1, sessions: 0 };
         env.shared.usage.count(&env.shared.hasher, self.counting, client.addr, amount);
         Ok(bib)
@@ -216,7 +215,7 @@ impl Shard {
 
     /// Marks an entry as the administrator's.
     pub(crate) fn set_static(&mut self, bib: u32) {
-        self.bib[bib].is_static = true;
+        self.records.bib[bib].is_static = true;
     }
 
     /// A packet of a TCP session, through the state machine.
@@ -227,14 +226,14 @@ impl Shard {
         side: Side,
         flags: TcpFlags,
     ) -> Result<(), Refusal> {
-        let session = &self.sessions[number];
+        let session = &self.records[number];
         let held = session.timer == Timer::StoredSyn;
         let handle_rst = env.policy.config().handle_rst_during_fin_rcv;
         match tcp::step(session.state, held, side, flags, handle_rst) {
             Verdict::Keep => {}
             Verdict::Restart(timer) => self.refresh(number, timer, env.tick),
             Verdict::Enter(state, timer) => {
-                self.sessions[number].state = state;
+                self.records[number].state = state;
                 if let Some(timer) = timer {
                     self.refresh(number, timer, env.tick);
                 }
@@ -249,12 +248,12 @@ impl Shard {
 
     /// Restarts a session's lifetime.
     pub(crate) fn refresh(&mut self, number: u32, timer: Timer, tick: u32) {
-        let session = &self.sessions[number];
+        let session = &self.records[number];
         let old = session.timer;
         if old == timer && tick - session.stamp < REFRESH {
             return;
         }
-        self.timers[old.index()].unlink(&mut self.sessions, number);
+        self.timers[old.index()].unlink(&mut self.records, number);
         self.schedule(number, timer, tick);
     }
 
@@ -265,10 +264,10 @@ impl Shard {
 
     /// Removes a BIB entry with its sessions.
     pub(crate) fn remove_bib(&mut self, env: &mut Env<'_>, bib: u32) {
-        while let Some(session) = self.bib[bib].sessions.first() {
+        while let Some(session) = self.records.bib[bib].sessions.first() {
             self.take_session(env, session);
         }
-        let info = self.bib[bib].info();
+        let info = self.records.bib[bib].info();
         self.take_bib(env, bib);
         let amount = Amount { bib: 1, sessions: 0 };
         env.shared.usage.uncount(&env.shared.hasher, self.counting, info.client.addr, amount);
@@ -281,7 +280,7 @@ impl Shard {
         for timer in Timer::ALL {
             let patience = patience(env.policy, timer);
             while expired < budget {
-                let due = |number: &u32| env.tick - self.sessions[*number].stamp > patience;
+                let due = |number: &u32| env.tick - self.records[*number].stamp > patience;
                 let Some(number) = self.timers[timer.index()].first().filter(due) else { break };
                 expired += 1;
                 self.time_out(env, number);
@@ -292,13 +291,13 @@ impl Shard {
 
     /// A BIB entry for display.
     pub(crate) fn bib_info(&self, bib: u32) -> Option<BibInfo> {
-        self.bib.get(bib).map(Bib::info)
+        self.records.bib.get(bib).map(Bib::info)
     }
 
     /// A session for logs and display.
     pub(crate) fn session_info(&self, policy: &Policy, number: u32) -> Option<SessionInfo> {
-        let session = self.sessions.get(number)?;
-        let entry = &self.bib[session.bib];
+        let session = self.records.get(number)?;
+        let entry = &self.records.bib[session.bib];
         let tcp = entry.protocol == Protocol::Tcp;
         let port = if entry.protocol == Protocol::Icmp { entry.mask_port } else { session.remote_port };
         let idle = u64::from(self.latest - session.stamp) << TICK_SHIFT;
@@ -320,17 +319,16 @@ impl Shard {
 
     /// Bytes allocated.
     pub(crate) fn bytes(&self) -> usize {
-        self.bib.bytes()
-            + self.sessions.bytes()
-            + self.by_client.iter().map(HashTable::allocation_size).sum::<usize>()
-            + self.by_remote.allocation_size()
+        self.records.bytes()
+            + self.by_client.iter().map(Index::bytes).sum::<usize>()
+            + self.by_remote.bytes()
             + self.peers.as_ref().map_or(0, HashTable::allocation_size)
     }
 
     fn time_out(&mut self, env: &mut Env<'_>, number: u32) {
-        let Session { state, timer, bib, .. } = self.sessions[number];
+        let Session { state, timer, bib, .. } = self.records[number];
         if timer == Timer::Established && state == TcpState::Established {
-            self.sessions[number].state = TcpState::Trans;
+            self.records[number].state = TcpState::Trans;
             self.refresh(number, Timer::Transitory, env.tick);
             if let Some(info) = self.session_info(env.policy, number) {
                 env.events.probe(&info);
@@ -338,15 +336,15 @@ impl Shard {
             return;
         }
         self.take_session(env, number);
-        if self.bib[bib].session_count == 0 && !self.bib[bib].is_static {
+        if self.records.bib[bib].session_count == 0 && !self.records.bib[bib].is_static {
             self.remove_bib(env, bib);
         }
     }
 
     fn schedule(&mut self, number: u32, timer: Timer, tick: u32) {
-        self.sessions[number].timer = timer;
-        self.sessions[number].stamp = tick;
-        self.timers[timer.index()].push(&mut self.sessions, number);
+        self.records[number].timer = timer;
+        self.records[number].stamp = tick;
+        self.timers[timer.index()].push(&mut self.records, number);
     }
 
     fn insert_bib(
@@ -361,31 +359,29 @@ impl Shard {
             mask_addr: 0,
             client_port: client.port,
             mask_port: 0,
+            first: None,
             sessions: Fifo::EMPTY,
             session_count: 0,
             generation: env.policy.generation(),
             protocol,
             is_static: false,
         };
-        let bib = self.bib.insert(entry).ok_or(Refusal::TableFull)?;
+        let bib = self.records.bib.insert(entry).ok_or(Refusal::TableFull)?;
         let Some(mask) = choose(env.handle(bib)) else {
-            self.bib.remove(bib);
+            self.records.bib.remove(bib);
             return Err(Refusal::PoolExhausted);
         };
-        self.bib[bib].mask_addr = mask.addr.into();
-        self.bib[bib].mask_port = mask.port;
-        let Self { bib: entries, by_client, .. } = self;
-        let hash = |entry: &Bib| client_hash(&env.shared.hasher, entry.client());
-        by_client[protocol.index()].insert_unique(hash(&entries[bib]), bib, |bib| hash(&entries[*bib]));
+        self.records.bib[bib].mask_addr = mask.addr.into();
+        self.records.bib[bib].mask_port = mask.port;
+        let hash = client_hash(&env.shared.hasher, client);
+        self.by_client[protocol.index()].insert(hash, bib);
         Ok(bib)
     }
 
     fn take_bib(&mut self, env: &Env<'_>, bib: u32) {
-        let Some(entry) = self.bib.remove(bib) else { return };
+        let Some(entry) = self.records.bib.remove(bib) else { return };
         let hash = client_hash(&env.shared.hasher, entry.client());
-        if let Ok(found) = self.by_client[entry.protocol.index()].find_entry(hash, |number| *number == bib) {
-            found.remove();
-        }
+        self.by_client[entry.protocol.index()].remove(hash, bib);
         env.policy.pool(entry.protocol).release(entry.mask(), env.handle(bib));
     }
 
@@ -400,15 +396,18 @@ impl Shard {
             timer_links: Links::NONE,
             siblings: Links::NONE,
         };
-        let number = self.sessions.insert(session).ok_or(Refusal::TableFull)?;
+        let number = self.records.insert(session).ok_or(Refusal::TableFull)?;
         self.schedule(number, new.timer, env.tick);
-        let Self { bib: entries, sessions, by_remote, .. } = self;
-        entries[bib].sessions.push(sessions, number);
-        entries[bib].session_count += 1;
-        let protocol = entries[bib].protocol;
+        let mut siblings = self.records.bib[bib].sessions;
+        siblings.push(&mut self.records, number);
+        let entry = &mut self.records.bib[bib];
+        entry.sessions = siblings;
+        entry.session_count += 1;
+        let protocol = entry.protocol;
         let hasher = &env.shared.hasher;
-        let hash = |number: &u32| hasher.session(sessions[*number].bib, sessions[*number].remote());
-        by_remote.insert_unique(hash(&number), number, hash);
+        if !Records::is_inside(number) {
+            self.by_remote.insert(hasher.session(bib, new.remote), number);
+        }
         self.session_counts[protocol.index()] += 1;
         if protocol == Protocol::Udp {
             self.add_peer(hasher, bib, new.remote.addr);
@@ -422,18 +421,20 @@ impl Shard {
     /// Removes a session, but not its BIB entry.
     fn take_session(&mut self, env: &mut Env<'_>, number: u32) {
         let info = self.session_info(env.policy, number);
-        let timer = self.sessions[number].timer;
-        let bib = self.sessions[number].bib;
-        let remote = self.sessions[number].remote();
-        self.timers[timer.index()].unlink(&mut self.sessions, number);
-        self.bib[bib].sessions.unlink(&mut self.sessions, number);
-        self.bib[bib].session_count -= 1;
-        let hash = env.shared.hasher.session(bib, remote);
-        if let Ok(found) = self.by_remote.find_entry(hash, |other| *other == number) {
-            found.remove();
+        let timer = self.records[number].timer;
+        let bib = self.records[number].bib;
+        let remote = self.records[number].remote();
+        self.timers[timer.index()].unlink(&mut self.records, number);
+        let mut siblings = self.records.bib[bib].sessions;
+        siblings.unlink(&mut self.records, number);
+        let entry = &mut self.records.bib[bib];
+        entry.sessions = siblings;
+        entry.session_count -= 1;
+        if !Records::is_inside(number) {
+            self.by_remote.remove(env.shared.hasher.session(bib, remote), number);
         }
-        self.sessions.remove(number);
-        let Bib { protocol, client, .. } = self.bib[bib];
+        self.records.remove(number);
+        let Bib { protocol, client, .. } = self.records.bib[bib];
         self.session_counts[protocol.index()] -= 1;
         if protocol == Protocol::Udp {
             self.remove_peer(&env.shared.hasher, bib, remote.addr);
@@ -454,7 +455,7 @@ impl Shard {
         self.generation = policy.generation();
         let counting = Counting::of(policy);
         if counting != self.counting {
-            for entry in (0..self.bib.end()).filter_map(|bib| self.bib.get(bib)) {
+            for entry in (0..self.records.bib.end()).filter_map(|bib| self.records.bib.get(bib)) {
                 let amount = Amount { bib: 1, sessions: entry.session_count };
                 shared.usage.uncount_keys(&shared.hasher, self.counting, entry.client, amount);
                 shared.usage.count_keys(&shared.hasher, counting, entry.client, amount);
@@ -464,9 +465,10 @@ impl Shard {
         let filters = policy.config().address_dependent_filtering;
         if filters && self.peers.is_none() {
             self.peers = Some(HashTable::new());
-            for number in 0..self.sessions.end() {
-                let Some(Session { bib, remote_addr, .. }) = self.sessions.get(number) else { continue };
-                if self.bib[*bib].protocol == Protocol::Udp {
+            for position in 0..self.records.positions() {
+                let number = self.records.at_position(position);
+                let Some(Session { bib, remote_addr, .. }) = self.records.get(number) else { continue };
+                if self.records.bib[*bib].protocol == Protocol::Udp {
                     self.add_peer(&shared.hasher, *bib, (*remote_addr).into());
                 }
             }

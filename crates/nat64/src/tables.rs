@@ -122,7 +122,7 @@ impl Tables {
     /// Walks over the BIB entries, in no particular order: appends about `count` of them to `out` and gives the cursor
     /// to go on with, or `None` at the end. Start with `Cursor::default()`. What comes or goes meanwhile may be missed.
     pub fn bib_entries(&self, from: Cursor, count: usize, out: &mut Vec<BibInfo>) -> Option<Cursor> {
-        self.walk(from, count, out, |shard| shard.bib.end(), Shard::bib_info)
+        self.walk(from, count, out, |shard| shard.records.bib.end(), Shard::bib_info)
     }
 
     /// The same over the sessions; times left are as of the shard's last packet or expiry.
@@ -133,8 +133,8 @@ impl Tables {
         count: usize,
         out: &mut Vec<SessionInfo>,
     ) -> Option<Cursor> {
-        let info = |shard: &Shard, number| shard.session_info(policy, number);
-        self.walk(from, count, out, |shard| shard.sessions.end(), info)
+        let info = |shard: &Shard, position| shard.session_info(policy, shard.records.at_position(position));
+        self.walk(from, count, out, |shard| shard.records.positions(), info)
     }
 
     /// The shard of an IPv6 address hash. The tables within use the low and the topmost bits of hashes.

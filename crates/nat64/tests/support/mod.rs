@@ -1,6 +1,8 @@
 //! What the tests of the tables share: short constructors, a recorder of events, and the invariants that hold at any
 //! time.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code, though not in test functions")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
