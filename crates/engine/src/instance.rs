@@ -27,8 +27,8 @@ pub(crate) struct Instance {
 }
 
 pub(crate) enum Kind {
-    Siit(SiitTables),
-    Nat64(Nat64),
+    Siit(Box<SiitTables>),
+    Nat64(Box<Nat64>),
 }
 
 /// A stateful translator.
@@ -67,14 +67,15 @@ impl Instance {
             model::Kind::Siit(siit) => {
                 let amend = siit.global.amend_udp_checksum_zero;
                 let zero = if amend { ZeroChecksum::Compute } else { ZeroChecksum::Refuse };
-                (Kind::Siit(siit_tables(config, siit, options)?), zero)
+                (Kind::Siit(Box::new(siit_tables(config, siit, options)?)), zero)
             }
             model::Kind::Nat64(nat64) => {
                 let previous = previous.and_then(|instance| match &instance.kind {
-                    Kind::Nat64(nat64) => Some(nat64),
+                    Kind::Nat64(nat64) => Some(nat64.as_ref()),
                     Kind::Siit(_) => None,
                 });
-                (Kind::Nat64(Nat64::new(config, nat64, previous, options)?), ZeroChecksum::Compute)
+                let nat64 = Nat64::new(config, nat64, previous, options)?;
+                (Kind::Nat64(Box::new(nat64)), ZeroChecksum::Compute)
             }
         };
         Ok(Self {

@@ -14,6 +14,7 @@
 
 mod counters;
 mod engine;
+mod explain;
 mod instance;
 mod limiter;
 mod pipeline;
@@ -23,5 +24,6 @@ mod worker;
 
 pub use counters::{Statistics, Traffic};
 pub use engine::{ConfigError, Engine, EngineOptions, InstanceGauges, Routes};
+pub use explain::{Explanation, Step};
 pub use reason::{Pipeline, Reason, Verdict};
 pub use worker::{LogEvent, Output, Worker};

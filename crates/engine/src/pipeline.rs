@@ -4,9 +4,10 @@
 //! that the sender is owed. A packet that one instance calls none of its business is offered to the next.
 
 mod fragments;
-mod nat64;
+pub(crate) mod nat64;
 mod siit;
 mod stateful;
+pub(crate) mod tuple;
 
 use xlat_packet::segment::Segments;
 use xlat_packet::{Buffer, Offload, buffer, ipv4};

@@ -1,4 +1,5 @@
 //! The scene of the design: a client, a translator, a server; each path once, byte by byte where it matters.
+#![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
 use std::sync::Arc;
 
@@ -189,4 +190,20 @@ fn a_new_configuration_keeps_flows_and_a_refused_one_changes_nothing() {
     let (_, third) = take(&mut worker, &out);
     assert_eq!(third[0][12..16], [198, 51, 100, 7]);
     assert_eq!(engine.gauges()[0].gauges.bib, [0, 1, 0]);
+}
+
+#[test]
+fn explaining_a_packet_makes_no_mapping() {
+    let engine = engine(NAT64);
+    let packet = udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), 64, b"question");
+    let explanation = engine.explain(&packet, 0);
+    assert_eq!(explanation.verdict, Verdict::Translated);
+    let text = explanation.to_string();
+    assert!(text.contains("64:ff9b::cb00:7110 is in pool6: 203.0.113.16"), "{text}");
+    assert!(text.contains("no BIB entry for 2001:db8::8#1000 (UDP) yet"), "{text}");
+    assert_eq!(engine.gauges()[0].gauges.bib, [0, 0, 0]);
+    take(&mut engine.worker(), &packet);
+    assert!(engine.explain(&packet, 0).to_string().contains("BIB entry 2001:db8::8#1000 - 203.0.113.2#"));
+    let refused = engine.explain(&udp6("2001:db8::8", "2001:db8::9", (1, 2), 64, b""), 0);
+    assert_eq!(refused.verdict.reason().map(Reason::name), Some("pool6-mismatch"));
 }

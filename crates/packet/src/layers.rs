@@ -308,7 +308,7 @@ pub fn is_extension(next_header: u8) -> bool {
 /// A fragment other than the last carries a multiple of eight bytes, and none reaches behind 65,535.
 fn check_fragment(fragment: Option<Fragment>, len: usize) -> Result<(), Malformed> {
     let Some(fragment) = fragment.filter(|fragment| !fragment.is_atomic()) else { return Ok(()) };
-    if len == 0 || fragment.more && len % 8 != 0 || usize::from(fragment.offset) + len > 65535 {
+    if len == 0 || fragment.more && !len.is_multiple_of(8) || usize::from(fragment.offset) + len > 65535 {
         return Err(Malformed::FragmentLength);
     }
     Ok(())

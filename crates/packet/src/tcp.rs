@@ -91,7 +91,7 @@ impl Header {
         bytes[field::DESTINATION].copy_from_slice(&self.dst_port.to_be_bytes());
         bytes[field::SEQUENCE].copy_from_slice(&self.sequence.to_be_bytes());
         bytes[field::ACKNOWLEDGEMENT].copy_from_slice(&self.acknowledgement.to_be_bytes());
-        bytes[field::DATA_OFFSET] = self.header_len / 4 << 4;
+        bytes[field::DATA_OFFSET] = (self.header_len / 4) << 4;
         bytes[field::FLAGS] = self.flags;
         bytes[field::WINDOW].copy_from_slice(&self.window.to_be_bytes());
         bytes[field::CHECKSUM].copy_from_slice(&self.checksum.to_be_bytes());

@@ -15,7 +15,8 @@ use xlat_packet::{Buffer, Malformed, Offload, buffer, ipv4, protocol};
 use xlat_translate::plan::{Datagram, Parsed, Parsed4, Parsed6};
 use xlat_translate::refusal::{Refusal, Refused};
 
-use super::nat64::{Tuple, forward4, forward6, is_echo4, is_echo6, no_state4, no_state6};
+use super::nat64::{forward4, forward6, no_state4, no_state6};
+use super::tuple::{Tuple, is_echo4, is_echo6};
 use super::{Context, Done, Stop, settle};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
@@ -152,11 +153,11 @@ fn each(
 /// Sum of the layer 4 message of an IPv4 datagram, from its fragments: their offsets are multiples of eight, so the sum
 /// of the parts is the sum of the whole. Of IPv6 fragments nobody needs it.
 fn sum4(packets: &[Box<[u8]>]) -> Sum {
-    let payload = |bytes: &Box<[u8]>| {
+    let payload = |bytes: &[u8]| {
         let header = ipv4::Header::parse(bytes).filter(|_| bytes[0] >> 4 == 4)?;
         bytes.get(usize::from(header.header_len)..usize::from(header.total_len)).map(Sum::of)
     };
-    packets.iter().filter_map(payload).fold(Sum::ZERO, Sum::plus)
+    packets.iter().filter_map(|bytes| payload(bytes)).fold(Sum::ZERO, Sum::plus)
 }
 
 fn malformed(malformed: Malformed) -> Stop {

@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use xlat_nat64::{Inbound, Outbound, Protocol, Refusal, TcpFlags, Transport4, Transport6};
+use xlat_nat64::{Inbound, Outbound, Protocol, Refusal, Transport4, Transport6};
 use xlat_packet::layers::Upper;
-use xlat_packet::{Buffer, icmpv4, icmpv6, ipv6, protocol, tcp};
+use xlat_packet::{Buffer, icmpv6, ipv6};
 use xlat_translate::own_error;
 use xlat_translate::plan::{Datagram, Flow, Outcome, Parsed4, Parsed6, Plan, parse4};
 use xlat_translate::refusal::{
@@ -13,6 +13,7 @@ use xlat_translate::refusal::{
 };
 
 use super::stateful::Recorder;
+use super::tuple::{Tuple, is_echo4, is_echo6};
 use super::{Context, Done, Stop, fragments, rewrite4, rewrite6, send4, send6};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
@@ -23,60 +24,6 @@ const PROTOCOL_UNREACHABLE4: u8 = 2;
 const UNRECOGNIZED_NEXT_HEADER6: u8 = 1;
 /// Where the Next Header field of an IPv6 header is, in bytes.
 const NEXT_HEADER_AT: u32 = 6;
-
-/// What state goes by: protocol, ports, flags (RFC 6146 3.4). In an echo message both ports are the identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tuple {
-    pub(super) protocol: Protocol,
-    pub(super) src_port: u16,
-    pub(super) dst_port: u16,
-    pub(super) tcp: TcpFlags,
-}
-
-impl Tuple {
-    /// The tuple of a first fragment or whole packet; None if its protocol has no state or it is ICMP but no echo.
-    pub(super) fn of(upper: &Upper, is_echo: impl Fn(u8) -> bool) -> Option<Self> {
-        let tuple =
-            |protocol, src_port, dst_port| Self { protocol, src_port, dst_port, tcp: TcpFlags::default() };
-        match *upper {
-            Upper::Tcp { src_port, dst_port, flags, .. } => Some(Self {
-                tcp: TcpFlags {
-                    syn: flags & tcp::SYN != 0,
-                    fin: flags & tcp::FIN != 0,
-                    rst: flags & tcp::RST != 0,
-                },
-                ..tuple(Protocol::Tcp, src_port, dst_port)
-            }),
-            Upper::Udp { src_port, dst_port, .. } => Some(tuple(Protocol::Udp, src_port, dst_port)),
-            Upper::Icmp { kind, rest, .. } if is_echo(kind) => {
-                let identifier = u16::from_be_bytes([rest[0], rest[1]]);
-                Some(tuple(Protocol::Icmp, identifier, identifier))
-            }
-            Upper::Icmp { .. } | Upper::LaterFragment | Upper::Other => None,
-        }
-    }
-
-    /// The tuple of a fragment whose datagram's ports are known; `protocol` is TCP, UDP or one of the ICMPs.
-    pub(super) fn of_fragment(protocol: u8, (src_port, dst_port): (u16, u16), upper: &Upper) -> Self {
-        let own = Self::of(upper, |_kind| true);
-        let protocol = match protocol {
-            protocol::TCP => Protocol::Tcp,
-            protocol::UDP => Protocol::Udp,
-            _icmp => Protocol::Icmp,
-        };
-        Self { protocol, src_port, dst_port, tcp: own.map_or(TcpFlags::default(), |own| own.tcp) }
-    }
-}
-
-/// True for ICMPv6 echo.
-pub(super) fn is_echo6(kind: u8) -> bool {
-    matches!(kind, icmpv6::ECHO_REQUEST | icmpv6::ECHO_REPLY)
-}
-
-/// True for ICMPv4 echo.
-pub(super) fn is_echo4(kind: u8) -> bool {
-    matches!(kind, icmpv4::ECHO_REQUEST | icmpv4::ECHO_REPLY)
-}
 
 pub(super) fn six_to_four(
     context: &mut Context<'_>,
@@ -271,7 +218,8 @@ fn error_six_to_four(
     Ok(send6(context, packet, outcome))
 }
 
-fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Addr>, Stop> {
+/// The plan for an ICMPv6 error (RFC 6146 3.6.2).
+pub(crate) fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Addr>, Stop> {
     let unknown = || Stop::returned(Reason::Pipeline(Pipeline::UnknownInnerTransport), None);
     let inner = parsed.inner.ok_or_else(unknown)?;
     let tuple = Tuple::of(&inner.upper, is_echo6).ok_or_else(unknown)?;
@@ -291,7 +239,7 @@ fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Addr>, Stop> 
 }
 
 /// The same for an ICMPv4 error about a packet from a client.
-fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Addr>, Stop> {
+pub(crate) fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Addr>, Stop> {
     let unknown = || Stop::returned(Reason::Pipeline(Pipeline::UnknownInnerTransport), None);
     let inner = parsed.inner.ok_or_else(unknown)?;
     let tuple = Tuple::of(&inner.upper, is_echo4).ok_or_else(unknown)?;
