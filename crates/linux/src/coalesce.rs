@@ -42,73 +42,54 @@ pub struct Kinds {
 #[derive(Debug)]
 pub struct Coalescer {
     kinds: Kinds,
+    /// A flow has one place, by its hash; another flow of that place takes its turn.
     slots: Vec<Slot>,
-    /// How many slots are open, counted to skip the search in the common case of none.
-    open: usize,
-    /// Counts opened slots; the slot with the lowest stamp is the oldest.
-    clock: u64,
+    /// Slots that were opened since the last flush, in that order.
+    opened: Vec<usize>,
 }
 
 impl Coalescer {
-    /// A coalescer that merges up to `flows` flows at a time.
+    /// A coalescer that merges up to `flows` flows at a time (rounded up to a power of two).
     pub fn new(flows: usize, kinds: Kinds) -> Self {
-        Self { kinds, slots: (0..flows.max(1)).map(|_| Slot::new()).collect(), open: 0, clock: 0 }
+        let count = flows.clamp(1, 1 << 10).next_power_of_two();
+        Self { kinds, slots: (0..count).map(|_| Slot::new()).collect(), opened: Vec::with_capacity(count) }
     }
 
     /// Takes `packet`: keeps it to be merged, or writes it at once, after what is kept of its own flow.
     pub fn push(&mut self, packet: &mut Buffer<'_>, out: &mut impl Sink) {
         let Some(flow) = Flow::of(packet.bytes()) else { return out.write(packet, 1) };
-        let at = if self.open == 0 { None } else { self.slots.iter().position(|slot| slot.is_of(&flow)) };
+        // The count is a power of two, and there is at least one.
+        let at = flow.hash() & (self.slots.len() - 1);
+        let slot = &mut self.slots[at];
         let Some(segment) = Segment::of(packet, &flow, self.kinds) else {
-            if let Some(at) = at {
-                self.close(at, out);
+            if slot.is_of(&flow) {
+                slot.write(out);
             }
             return out.write(packet, 1);
         };
-        if let Some(at) = at {
-            if self.slots[at].append(packet.bytes(), &segment) {
-                if self.slots[at].complete {
-                    self.close(at, out);
-                }
-                return;
+        if slot.is_of(&flow) && slot.append(packet.bytes(), &segment) {
+            if slot.complete {
+                slot.write(out);
             }
-            self.close(at, out);
+            return;
         }
+        slot.write(out);
         if segment.ends {
             return out.write(packet, 1);
         }
-        let at = self.free_slot(out);
-        self.clock += 1;
-        self.open += 1;
-        self.slots[at].start(packet, flow, segment, self.clock);
+        slot.start(packet, flow, segment);
+        if !slot.listed {
+            slot.listed = true;
+            self.opened.push(at);
+        }
     }
 
     /// Writes all that is kept. To be called at the end of each batch.
     pub fn flush(&mut self, out: &mut impl Sink) {
-        while self.open > 0 {
-            let at = self.oldest();
-            self.close(at, out);
+        for at in self.opened.drain(..) {
+            self.slots[at].listed = false;
+            self.slots[at].write(out);
         }
-    }
-
-    fn free_slot(&mut self, out: &mut impl Sink) -> usize {
-        if let Some(at) = self.slots.iter().position(|slot| slot.flow.is_none()) {
-            return at;
-        }
-        let at = self.oldest();
-        self.close(at, out);
-        at
-    }
-
-    /// The slot opened first, of those that are open; the first one if none is.
-    fn oldest(&self) -> usize {
-        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.flow.is_some());
-        open.min_by_key(|(_, slot)| slot.stamp).map_or(0, |(at, _)| at)
-    }
-
-    fn close(&mut self, at: usize, out: &mut impl Sink) {
-        self.open = self.open.saturating_sub(1);
-        self.slots[at].write(out);
     }
 }
 
@@ -150,6 +131,16 @@ impl Flow {
         }
         let ports = packet.get(transport..transport + 4)?.try_into().ok()?;
         Some(Self { ports, protocol: number, version, addresses })
+    }
+
+    /// Where the flow has its place. Whoever finds flows of one place only keeps them from being merged.
+    fn hash(&self) -> usize {
+        let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|n| self.addresses[at + n]));
+        let addresses =
+            word(0) ^ word(8).rotate_left(16) ^ word(16).rotate_left(32) ^ word(24).rotate_left(48);
+        let mixed = (addresses ^ u64::from(u32::from_ne_bytes(self.ports)) ^ u64::from(self.protocol) << 40)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 48) as usize
     }
 
     fn network_len(&self) -> usize {
@@ -246,7 +237,8 @@ struct Slot {
     storage: Box<[u8]>,
     /// None if the slot is free.
     flow: Option<Flow>,
-    stamp: u64,
+    /// In the list of opened slots.
+    listed: bool,
     end: usize,
     /// The first packet's offload state, for the case that nothing merges.
     first: Offload,
@@ -263,7 +255,7 @@ impl Slot {
         Self {
             storage: vec![0; HEADROOM + MAX_PACKET].into_boxed_slice(),
             flow: None,
-            stamp: 0,
+            listed: false,
             end: HEADROOM,
             first: Offload::NONE,
             header_len: 0,
@@ -278,12 +270,11 @@ impl Slot {
         self.flow.as_ref() == Some(flow)
     }
 
-    fn start(&mut self, packet: &Buffer<'_>, flow: Flow, segment: Segment, stamp: u64) {
+    fn start(&mut self, packet: &Buffer<'_>, flow: Flow, segment: Segment) {
         let bytes = packet.bytes();
         self.end = HEADROOM + bytes.len();
         self.storage[HEADROOM..self.end].copy_from_slice(bytes);
         self.flow = Some(flow);
-        self.stamp = stamp;
         self.first = packet.offload;
         self.header_len = segment.header_len;
         self.segment_size = segment.payload_len;

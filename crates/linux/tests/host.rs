@@ -1,6 +1,8 @@
 //! Setting up the host and taking it back: the state afterwards is the state before, also after a crash, and
 //! while interfaces come and go.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene fails")]
+
 mod common;
 
 use std::path::PathBuf;

@@ -57,7 +57,7 @@ pub struct WorkerOptions {
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { batch: 64, coalesce_flows: 8, pin: true, drop_privileges: true }
+        Self { batch: 256, coalesce_flows: 64, pin: true, drop_privileges: true }
     }
 }
 

@@ -16,6 +16,8 @@ use crate::virtio::{self, HEADER_LEN};
 
 /// Room behind the largest packet, in bytes: for what a handler appends.
 const TAILROOM: usize = 256;
+/// Bytes after which a batch ends, for the sake of small packets that wait to be merged behind large ones.
+const BATCH_BYTES: usize = 512 << 10;
 /// How long a worker waits after a read failed for an unknown reason.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -61,6 +63,7 @@ pub(super) fn run(job: &Job, handler: &mut dyn Handler) {
 fn batch(job: &Job, handler: &mut dyn Handler, storage: &mut [u8], outlet: &mut Outlet<'_>) -> End {
     let counters = &job.counters;
     counters.batches.add(1);
+    let mut bytes = 0;
     for _ in 0..job.options.batch {
         let read = match job.queue.read(&mut storage[HEADROOM - HEADER_LEN..HEADROOM + MAX_PACKET]) {
             Ok(read) => read,
@@ -77,6 +80,7 @@ fn batch(job: &Job, handler: &mut dyn Handler, storage: &mut [u8], outlet: &mut 
         };
         counters.rx_packets.add(1);
         counters.rx_bytes.add(len as u64);
+        bytes += len;
         let (front, packet) = storage.split_at(HEADROOM);
         let decoded = front.last_chunk().map(|header| virtio::decode(header, &packet[..len]));
         match decoded {
@@ -89,6 +93,9 @@ fn batch(job: &Job, handler: &mut dyn Handler, storage: &mut [u8], outlet: &mut 
                 counters.rx_bad_header.add(1);
             }
             None => counters.rx_bad_header.add(1),
+        }
+        if bytes > BATCH_BYTES {
+            break;
         }
     }
     End::Full
