@@ -206,6 +206,21 @@ fn both_directions_refresh_and_nothing_goes_early() {
     }
 }
 
+/// A refresh soon after the last one moves nothing in the timer lists, and must count all the same.
+#[test]
+fn no_refresh_is_lost() {
+    for gap in [1, 300, 900, 1100, 1500, 2500, 5000, 20_000] {
+        let mut world = World::new(config());
+        world.outbound(Protocol::Udp, client(1, 1), server(1, 1), ACK).unwrap();
+        world.wait(gap);
+        world.outbound(Protocol::Udp, client(1, 1), server(1, 1), ACK).unwrap();
+        world.wait(300_000);
+        assert_eq!(world.sessions().len(), 1, "refreshed after {gap} ms");
+        world.wait(2000);
+        assert!(world.sessions().is_empty(), "refreshed after {gap} ms");
+    }
+}
+
 #[test]
 fn a_clock_that_jumps_is_survived() {
     let mut world = World::new(config());

@@ -169,7 +169,7 @@ fn configurations_that_cannot_work_are_refused() {
         ),
         (PolicyConfig { limits: long, ..config() }, PolicyError::PrefixLength(129)),
     ] {
-        let refused = Policy::new(config, None).err().expect("refused");
+        let refused = Policy::new(config, None).expect_err("refused");
         assert_eq!(refused, error);
         assert!(!refused.to_string().is_empty());
     }
