@@ -20,6 +20,7 @@ mod limiter;
 mod pipeline;
 mod random;
 mod reason;
+mod reference;
 mod worker;
 
 pub use counters::{Statistics, Traffic};
