@@ -1,11 +1,13 @@
-//! Reads every vector file under `tests/vectors`; each must parse and compile, and hold at least one case.
+//! Reads every vector file under `tests/vectors` and plays its cases on the bare engine.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something it relies on fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use xlat_tests::engine::Bare;
 use xlat_tests::packet::{Env, encode};
+use xlat_tests::runner::play;
 use xlat_tests::vector::{Case, Expected, Step, read};
 
 /// Every `.vec` file with its cases, by path.
@@ -46,4 +48,25 @@ fn every_file_compiles() {
         }
     }
     println!("{count} cases");
+}
+
+/// `VECTORS=text` plays only the files and cases whose path or name contains the text.
+#[test]
+fn the_engine_agrees() {
+    let wanted = std::env::var("VECTORS").unwrap_or_default();
+    let (mut count, mut faults) = (0, Vec::new());
+    for (path, cases) in files() {
+        for case in &cases {
+            let place = format!("{}:{} {}", path.display(), case.line, case.name);
+            if !place.contains(&wanted) {
+                continue;
+            }
+            count += 1;
+            if let Err(message) = play(case, &mut Bare::default()) {
+                faults.push(format!("{place}\n{message}"));
+            }
+        }
+    }
+    println!("{count} cases played, {} failed", faults.len());
+    assert!(faults.is_empty(), "{} of {count} cases failed\n\n{}", faults.len(), faults.join("\n"));
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod engine;
 pub mod packet;
 pub mod parse;
 pub mod runner;
