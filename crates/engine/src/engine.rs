@@ -1,14 +1,12 @@
 //! The engine: all instances of one daemon, their configuration of the moment, and what outlives a change of it.
 
 use std::hash::Hasher;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use siphasher::sip::SipHasher13;
-use xlat_config::{self as model, Config};
+use xlat_config::Config;
 use xlat_nat64::Gauges;
 use xlat_translate::policy::Hops;
 use xlat_translate::prefix_map::Seed;
@@ -53,17 +51,6 @@ pub(crate) struct Generation {
     pub(crate) host: HostAddresses,
     pub(crate) hops: Hops,
     pub(crate) error_rate: Rate,
-}
-
-/// Prefixes that have to reach the engine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Routes {
-    /// To be routed to the device.
-    pub routes: Vec<IpNet>,
-    /// Of these, IPv4 prefixes for which somebody on a link may ask by ARP.
-    pub proxied4: Vec<Ipv4Net>,
-    /// Of these, IPv6 prefixes for which somebody on a link may ask by neighbour discovery.
-    pub proxied6: Vec<Ipv6Net>,
 }
 
 /// State of one instance in numbers.
@@ -216,41 +203,5 @@ impl EngineOptions {
         let (first, second) = (self.secret_for("tables"), self.secret_for("tables, second"));
         let word = |key: [u8; 16]| key.iter().take(8).fold(0u64, |word, byte| word << 8 | u64::from(*byte));
         [word(first), word(second)]
-    }
-}
-
-impl Routes {
-    /// What `config` needs: pool6, both sides of the EAMT, pool4, RFC 6791 pools, and what the operator added.
-    pub fn of(config: &Config) -> Self {
-        let mut routes: Vec<IpNet> = config.device.routes.clone();
-        for instance in &config.instances {
-            routes.extend(&instance.routes);
-            routes.extend(instance.kind.pool6().map(IpNet::V6));
-            match &instance.kind {
-                model::Kind::Siit(siit) => {
-                    for entry in &siit.eamt {
-                        routes.extend([IpNet::V6(entry.ipv6), IpNet::V4(entry.ipv4)]);
-                    }
-                    routes.extend(siit.global.rfc6791v4_prefix.map(IpNet::V4));
-                    routes.extend(siit.global.rfc6791v6_prefix.map(IpNet::V6));
-                }
-                model::Kind::Nat64(nat64) => {
-                    routes.extend(nat64.pool4.iter().map(|entry| IpNet::V4(entry.prefix)));
-                }
-            }
-        }
-        routes.sort_unstable();
-        routes.dedup();
-        let routes = IpNet::aggregate(&routes);
-        let proxied4 =
-            routes.iter().filter_map(|net| if let IpNet::V4(net) = net { Some(*net) } else { None });
-        let proxied6 =
-            routes.iter().filter_map(|net| if let IpNet::V6(net) = net { Some(*net) } else { None });
-        Self { proxied4: proxied4.collect(), proxied6: proxied6.collect(), routes }
-    }
-
-    /// True if one of the routes covers `address`.
-    pub fn covers(&self, address: IpAddr) -> bool {
-        self.routes.iter().any(|net| net.contains(&address))
     }
 }

@@ -20,11 +20,13 @@ mod limiter;
 mod pipeline;
 mod random;
 mod reason;
+mod routes;
 mod reference;
 mod worker;
 
 pub use counters::{Statistics, Traffic};
-pub use engine::{ConfigError, Engine, EngineOptions, InstanceGauges, Routes};
+pub use engine::{ConfigError, Engine, EngineOptions, InstanceGauges};
 pub use explain::{Explanation, Step};
 pub use reason::{Pipeline, Reason, Verdict};
+pub use routes::Routes;
 pub use worker::{LogEvent, Output, Worker};

@@ -1,0 +1,120 @@
+//! What has to reach the engine on the routed path: prefixes for the kernel's routing table, and those of them that
+//! neighbours on a link will ask for.
+//!
+//! An EAM entry (RFC 7757 3.1) pairs the addresses that nodes really have with addresses that only the translator
+//! knows. The table does not say which is which, but where the nodes are tells: only the other side is routed to the
+//! translator, or nobody could reach the nodes themselves any more.
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use xlat_config::{self as model, Config};
+
+/// Prefixes that have to reach the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// To be routed to the device.
+    pub routes: Vec<IpNet>,
+    /// Of these, IPv4 prefixes for which somebody on a link may ask by ARP.
+    pub proxied4: Vec<Ipv4Net>,
+    /// Of these, IPv6 prefixes for which somebody on a link may ask by neighbour discovery.
+    pub proxied6: Vec<Ipv6Net>,
+}
+
+impl Routes {
+    /// What `config` needs on a host whose interfaces have the addresses `connected`, each with the length of its
+    /// network: pool6, pool4, the virtual side of each EAM entry, RFC 6791 pools, and what the operator added.
+    ///
+    /// The real side of an EAM entry is the IPv6 one, unless only the IPv4 one lies in a connected network.
+    pub fn of(config: &Config, connected: &[IpNet]) -> Self {
+        let on_link = |net: &IpNet| connected.iter().any(|own| own.trunc().contains(net));
+        let mut wanted: Vec<IpNet> = config.device.routes.clone();
+        let mut routes: Vec<IpNet> = Vec::new();
+        for instance in &config.instances {
+            wanted.extend(&instance.routes);
+            routes.extend(instance.kind.pool6().map(IpNet::V6));
+            match &instance.kind {
+                model::Kind::Siit(siit) => {
+                    for entry in &siit.eamt {
+                        let (side6, side4) = (IpNet::V6(entry.ipv6), IpNet::V4(entry.ipv4));
+                        let real4 = on_link(&side4) && !on_link(&side6);
+                        routes.push(if real4 { side6 } else { side4 });
+                    }
+                    routes.extend(siit.global.rfc6791v4_prefix.map(IpNet::V4));
+                    routes.extend(siit.global.rfc6791v6_prefix.map(IpNet::V6));
+                }
+                model::Kind::Nat64(nat64) => {
+                    routes.extend(nat64.pool4.iter().map(|entry| IpNet::V4(entry.prefix)));
+                }
+            }
+        }
+        // What the operator added is not joined with the rest: within a default route, a pool4 address of a connected
+        // network still needs its own.
+        let mut routes = IpNet::aggregate(&routes);
+        routes.extend(wanted.iter().map(IpNet::trunc));
+        routes.sort_unstable();
+        routes.dedup();
+        let asked_for = |net: &&IpNet| match config.device.proxy_interface {
+            Some(_) => net.prefix_len() != 0,
+            None => on_link(net),
+        };
+        let (mut proxied4, mut proxied6) = (Vec::new(), Vec::new());
+        for net in routes.iter().filter(asked_for) {
+            match net {
+                IpNet::V4(net) => proxied4.push(*net),
+                // Where an interface is named, nobody can ask for all of a pool6 there one by one.
+                IpNet::V6(net) if on_link(&IpNet::V6(*net)) || net.prefix_len() == 128 => proxied6.push(*net),
+                IpNet::V6(_) => {}
+            }
+        }
+        Self { routes, proxied4, proxied6 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Routes, and what neighbours are answered for, as text.
+    fn routes(config: &str, connected: &[&str]) -> (Vec<String>, Vec<String>) {
+        let config = xlat_config::load("test", config, &xlat_config::Hint::default()).unwrap().config;
+        let connected: Vec<IpNet> = connected.iter().map(|net| net.parse().unwrap()).collect();
+        let routes = Routes::of(&config, &connected);
+        let proxied4 = routes.proxied4.iter().map(ToString::to_string);
+        let proxied: Vec<String> = proxied4.chain(routes.proxied6.iter().map(ToString::to_string)).collect();
+        (routes.routes.iter().map(ToString::to_string).collect(), proxied)
+    }
+
+    #[test]
+    fn nat64_answers_for_pool4_on_its_link() {
+        let config = "[[instance]]\nname = 'a'\ntype = 'nat64'\npool4 = ['203.0.113.2']\n\
+                      [instance.global]\npool6 = '64:ff9b::/96'";
+        let all = vec!["203.0.113.2/32".to_owned(), "64:ff9b::/96".to_owned()];
+        assert_eq!(
+            routes(config, &["2001:db8::1/96", "203.0.113.1/24"]),
+            (all.clone(), vec!["203.0.113.2/32".to_owned()])
+        );
+        assert_eq!(routes(config, &["2001:db8::1/96"]), (all, vec![]));
+    }
+
+    #[test]
+    fn of_an_eam_entry_only_the_virtual_side_is_routed() {
+        let siit = |eam: &str| format!("[[instance]]\nname = 'a'\ntype = 'siit'\neamt = [{eam}]");
+        // Two networks on one host, each with a virtual one on the other side.
+        let both = siit("'198.51.100.0/24 2001:db8:6::/120', '192.0.2.0/24 2001:db8:4::/120'");
+        assert_eq!(
+            routes(&both, &["2001:db8:6::1/96", "192.0.2.1/24"]).0,
+            ["198.51.100.0/24", "2001:db8:4::/120"]
+        );
+        // 464XLAT: the IPv4 host is on the link.
+        let clat = siit("'192.168.0.8 2001:db8:2::'").replace("eamt", "routes = ['0.0.0.0/0']\neamt");
+        assert_eq!(
+            routes(&clat, &["192.168.0.1/24", "2001:db8:100::1/64"]).0,
+            ["0.0.0.0/0", "2001:db8:2::/128"]
+        );
+        // SIIT-DC: the IPv6 server is somewhere behind; on the server's own link the IPv4 address is asked for.
+        let border = siit("'192.0.2.1 2001:db8:12:34::1'");
+        assert_eq!(routes(&border, &["203.0.113.9/24"]), (vec!["192.0.2.1/32".to_owned()], vec![]));
+        let both_on_link = routes(&border, &["192.0.2.9/24", "2001:db8:12:34::9/64"]);
+        assert_eq!(both_on_link.0, both_on_link.1);
+        assert_eq!(both_on_link.0, ["192.0.2.1/32"]);
+    }
+}
