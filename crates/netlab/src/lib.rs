@@ -22,6 +22,7 @@ mod background;
 mod namespace;
 mod wire;
 
+use std::ffi::OsString;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -80,10 +81,18 @@ pub fn unavailable() -> Option<String> {
     Namespace::new("probe").err().map(|error| error.to_string())
 }
 
-/// Those of `programs` that are not found in `PATH`.
+/// Where programs are looked for: `PATH`, and the folders for administrators, which users' paths often lack.
+#[must_use]
+pub fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+/// Those of `programs` that are not found in [`search_path`].
 #[must_use]
 pub fn missing_programs<'a>(programs: &[&'a str]) -> Vec<&'a str> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = search_path();
     let found = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     programs.iter().copied().filter(|program| !found(program)).collect()
 }
@@ -91,6 +100,6 @@ pub fn missing_programs<'a>(programs: &[&'a str]) -> Vec<&'a str> {
 /// A command that gets no input and is killed when this process dies.
 fn command(program: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null());
+    command.env("PATH", search_path()).args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null());
     command
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::{LabError, command};
+use crate::{LabError, command, search_path};
 
 /// A network namespace, gone when dropped (and when no process is in it any more).
 #[derive(Debug)]
@@ -24,6 +24,7 @@ impl Namespace {
         const SETUP: &str = "ip link set lo up && echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad && echo ready && \
                              exec cat >/dev/null";
         let mut holder = Command::new("unshare")
+            .env("PATH", search_path())
             .args(["--net", "--", "sh", "-c", SETUP])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

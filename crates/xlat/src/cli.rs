@@ -1,0 +1,241 @@
+//! The command line: what can be asked, with its help and examples. What the words mean is in the module of each command.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap_complete::Shell;
+
+/// Where the configuration is looked for unless told otherwise.
+pub(crate) const CONFIG: &str = "/etc/xlat/xlat.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  xlat demo                            see it work: three hosts, one wire, nothing of this host is touched
+  xlat check /etc/xlat/xlat.toml       is the configuration right, and what does this host offer?
+  xlat run --config /etc/xlat/xlat.toml
+  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 40000 80";
+
+const RUN_EXAMPLES: &str = "\
+Signals:
+  SIGHUP            read the file again; one with errors changes nothing
+  SIGUSR1           write the counters to the log
+  SIGTERM, SIGINT   end, and take back every change of this host
+
+Examples:
+  xlat run --config /etc/xlat/xlat.toml
+  xlat run --config nat64.toml --log-level debug
+
+A first configuration:
+  [[instance]]
+  name = \"default\"
+  type = \"nat64\"
+  pool4 = [\"203.0.113.2\"]
+  [instance.global]
+  pool6 = \"64:ff9b::/96\"";
+
+const CHECK_EXAMPLES: &str = "\
+Ends with 0 if the configuration can be used, with 1 if not.
+
+Examples:
+  xlat check /etc/xlat/xlat.toml
+  xlat check --no-host router.toml     a file for another host
+  xlat check old.json                  one of Jool's own files";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  xlat explain 2001:db8::8 64:ff9b::203.0.113.16
+  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 40000 80
+  xlat explain --config siit.toml 192.0.2.16 198.51.100.8 icmp
+  xlat explain --config nat64.toml --packet 6000000000083a40...";
+
+const DEMO_EXAMPLES: &str = "\
+Needs no configuration and changes nothing of this host. Without root it works in a user namespace.
+
+Examples:
+  xlat demo                  stateful NAT64
+  xlat demo siit             stateless, with explicit address mappings both ways
+  xlat demo --keep           leave it running to look around
+  xlat demo --bytes 100M     a shorter download";
+
+/// Translates between IPv6 and IPv4: stateless (SIIT, RFC 7915) and stateful (NAT64, RFC 6146).
+#[derive(Debug, Parser)]
+#[command(name = "xlat", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Translate: run in the foreground until told to end
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Say what is wrong with a configuration file, and what this host offers
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Show step by step what would become of a packet, and why
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+    /// Play a scene on three hosts made for it, and report what worked
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands to a folder
+    Man {
+        /// The folder
+        folder: Option<PathBuf>,
+    },
+    /// The other side of the demo's exchanges
+    #[command(hide = true)]
+    DemoPeer {
+        #[command(subcommand)]
+        peer: Peer,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration: TOML, or one of Jool's JSON files
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
+    pub(crate) config: PathBuf,
+    /// How much is logged: error, warn, info, debug, trace, or as in the environment variable RUST_LOG
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Where changes of this host are noted down until they are taken back [default: /run/xlat]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration
+    pub(crate) file: PathBuf,
+    /// Leave out what depends on the host this runs on
+    #[arg(long)]
+    pub(crate) no_host: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
+    pub(crate) config: PathBuf,
+    /// A packet from its IP header on, in hexadecimal digits; blanks and colons between them do not matter
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["source", "destination", "protocol"])]
+    pub(crate) packet: Option<String>,
+    /// Source address
+    #[arg(required_unless_present = "packet")]
+    pub(crate) source: Option<IpAddr>,
+    /// Destination address
+    #[arg(required_unless_present = "packet")]
+    pub(crate) destination: Option<IpAddr>,
+    /// What the packet carries
+    #[arg(value_enum, default_value_t = Protocol::Icmp)]
+    pub(crate) protocol: Protocol,
+    /// Source port, or the identifier of the ICMP echo
+    #[arg(default_value_t = 40000)]
+    pub(crate) source_port: u16,
+    /// Destination port
+    #[arg(default_value_t = 80)]
+    pub(crate) destination_port: u16,
+}
+
+/// What a described packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// A TCP SYN
+    Tcp,
+    /// A UDP datagram
+    Udp,
+    /// An ICMP echo request
+    Icmp,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Which scene
+    #[arg(value_enum, default_value_t = Scene::Nat64)]
+    pub(crate) scene: Scene,
+    /// Leave everything running at the end, and say how to look around
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Size of the download; k, M and G are powers of 1000
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
+    pub(crate) bytes: u64,
+    /// Set by the demo when it has made a user namespace for itself
+    #[arg(long, hide = true)]
+    pub(crate) in_user_namespace: bool,
+}
+
+/// A scene of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scene {
+    /// Stateful: IPv6 clients share one IPv4 address
+    Nat64,
+    /// Stateless: explicit address mappings, connections both ways
+    Siit,
+}
+
+/// What runs in the demo's other namespaces.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Peer {
+    /// HTTP server and UDP echo
+    Serve {
+        /// Port of both
+        port: u16,
+    },
+    /// UDP client of the echo
+    Exchange {
+        /// The server
+        address: IpAddr,
+        /// Its port
+        port: u16,
+        /// How many datagrams
+        #[arg(value_parser = value_parser!(u16).range(1..))]
+        count: u16,
+    },
+}
+
+/// A number of bytes such as 50M, at most 1000 G.
+fn size(text: &str) -> Result<u64, String> {
+    const MOST: u64 = 1_000_000_000_000;
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        Some(_) | None => (text, 1),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    number
+        .filter(|bytes| (1..=MOST).contains(bytes))
+        .ok_or_else(|| "a size is a number with or without k, M or G behind it, from 1 to 1000G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("1"), Ok(1));
+        assert_eq!(size("50M"), Ok(50_000_000));
+        assert_eq!(size("1000G"), Ok(1_000_000_000_000));
+        for wrong in
+            ["", "0", "M", "-1", "1001G", "1T", "99999999999999999999", "18446744073709551615G", "1ß"]
+        {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

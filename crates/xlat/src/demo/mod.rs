@@ -1,0 +1,99 @@
+//! `xlat demo`: builds a small network out of namespaces, runs `xlat` in it, and shows with real programs what works.
+
+mod peer;
+mod report;
+mod scene;
+mod scenes;
+mod steps;
+mod stream;
+
+use std::io::{self, BufRead as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use xlat_netlab::{missing_programs, search_path, unavailable};
+
+use crate::cli::{self, Demo};
+use crate::failure::{Failure, Outcome};
+
+pub(crate) use peer::peer;
+use report::Report;
+use scene::Scene;
+
+/// The programs that the steps use, besides those of the laboratory.
+const PROGRAMS: [&str; 4] = ["curl", "ping", "sysctl", "traceroute"];
+
+/// Plays a scene; fails if any of its steps does.
+pub(crate) fn play(arguments: &Demo) -> Outcome<ExitCode> {
+    let missing: Vec<&str> =
+        missing_programs(&PROGRAMS).into_iter().chain(missing_programs(&xlat_netlab::PROGRAMS)).collect();
+    if !missing.is_empty() {
+        let list = missing.join(", ");
+        return Err(Failure::new(format!(
+            "the demo needs programs that are missing here: {list}; `make install-deps` installs them"
+        )));
+    }
+    if let Some(reason) = unavailable() {
+        if arguments.in_user_namespace {
+            return Err(Failure::new(format!("{reason}; run the demo as root")));
+        }
+        return Err(again_in_user_namespace());
+    }
+    let (layout, steps): (_, fn(&mut Scene, &mut Report, u64)) = match arguments.scene {
+        cli::Scene::Nat64 => (&scenes::NAT64, scenes::nat64),
+        cli::Scene::Siit => (&scenes::SIIT, scenes::siit),
+    };
+    Report::say(format_args!("{}\n\n{}\n", layout.title, layout.drawing));
+    let mut scene = Scene::build(layout)?;
+    let mut report = Report::default();
+    steps(&mut scene, &mut report, arguments.bytes);
+    if arguments.keep {
+        keep(&scene, arguments.in_user_namespace);
+    }
+    report.step("xlat takes its changes back", || scene.end());
+    Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Starts this program again as root of a user namespace. Returns only if that does not work.
+fn again_in_user_namespace() -> Failure {
+    const ROOT: [&str; 3] = ["--user", "--map-root-user", "--"];
+    const ADVICE: &str = "this system gives no user namespaces to unprivileged users; run the demo as root";
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.env("PATH", search_path()).args(ROOT);
+        command
+    };
+    match unshare().arg("true").output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            return Failure::new(format!("{} ({ADVICE})", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        Err(error) => return Failure::doing("cannot start unshare", &error),
+    }
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return Failure::doing("cannot find this program's own file", &error),
+    };
+    let error = unshare().arg(program).args(std::env::args_os().skip(1)).arg("--in-user-namespace").exec();
+    Failure::doing("cannot start this program again", &error)
+}
+
+/// Says how to look around, and waits for the Enter key.
+fn keep(scene: &Scene, in_user_namespace: bool) {
+    let user = if in_user_namespace { " --user --preserve-credentials" } else { "" };
+    Report::say("\nThe scene stays until you press Enter or Ctrl-C. To look around, in another terminal:");
+    for node in [&scene.a, &scene.t, &scene.v] {
+        let (pid, name) = (node.pid(), node.name());
+        Report::say(format_args!("  nsenter --target {pid}{user} --net    # a shell on {name}"));
+    }
+    Report::say(format_args!(
+        "The configuration is {0}/xlat.toml; `kill -HUP {1}` makes xlat read it again, `kill -USR1 {1}` shows the counters.",
+        scene.folder().display(),
+        scene.xlat_pid()
+    ));
+    let end_of_input = matches!(io::stdin().lock().read_line(&mut String::new()), Ok(0) | Err(_));
+    while end_of_input {
+        // Nobody is at the keyboard: a signal ends this program.
+        std::thread::park();
+    }
+}
