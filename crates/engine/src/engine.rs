@@ -2,7 +2,7 @@
 
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
@@ -81,6 +81,7 @@ impl Engine {
     ) -> Result<Arc<Self>, ConfigError> {
         let empty = Generation::empty(&options, host);
         let first = empty.next(config, &options)?;
+        first.settle(&empty);
         Ok(Arc::new(Self {
             current: Arc::new(ArcSwap::from_pointee(first)),
             options,
@@ -98,14 +99,7 @@ impl Engine {
         let old = self.current.load_full();
         let new = Arc::new(old.next(config, &self.options)?);
         self.current.store(Arc::clone(&new));
-        for instance in &new.instances {
-            let was = old.instances.iter().find(|was| was.name == instance.name);
-            if let (Some(was), Some(now)) = (was.and_then(|was| was.nat64()), instance.nat64())
-                && Arc::ptr_eq(&was.tables, &now.tables)
-            {
-                now.tables.reconfigure(&was.policy, &now.policy, &mut ());
-            }
-        }
+        new.settle(&old);
         Ok(())
     }
 
@@ -150,12 +144,15 @@ impl Engine {
         Arc::clone(&self.current)
     }
 
-    /// True for one of the workers that call within the same [`TICK`].
-    pub(crate) fn begins_tick(&self, now_ms: u64) -> bool {
+    /// For one of the workers that call within the same [`TICK`], what keeps the configuration from changing while
+    /// it works: a mapping must not end by rules that are no longer in force.
+    pub(crate) fn begin_tick(&self, now_ms: u64) -> Option<MutexGuard<'_, ()>> {
         let last = self.last_tick.load(Ordering::Relaxed);
         // A clock that went back starts anew.
-        (now_ms >= last.saturating_add(TICK) || now_ms < last || last == 0)
-            && self.last_tick.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let due = now_ms >= last.saturating_add(TICK) || now_ms < last || last == 0;
+        let guard = due.then(|| self.change.try_lock().ok())??;
+        self.last_tick.store(now_ms, Ordering::Relaxed);
+        Some(guard)
     }
 }
 
@@ -180,6 +177,19 @@ impl Generation {
             hops: self.hops,
             instances,
         })
+    }
+}
+
+impl Generation {
+    /// Brings the tables in line with the configuration, which must be the current one by now: static entries come, and
+    /// what pool4 no longer covers goes.
+    fn settle(&self, old: &Self) {
+        for instance in &self.instances {
+            let Some(now) = instance.nat64() else { continue };
+            let was = old.instances.iter().find(|was| was.name == instance.name).and_then(|was| was.nat64());
+            let was = was.filter(|was| Arc::ptr_eq(&was.tables, &now.tables)).unwrap_or(now);
+            now.tables.reconfigure(&was.policy, &now.policy, &mut ());
+        }
     }
 }
 

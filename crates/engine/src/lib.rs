@@ -20,8 +20,8 @@ mod limiter;
 mod pipeline;
 mod random;
 mod reason;
-mod routes;
 mod reference;
+mod routes;
 mod worker;
 
 pub use counters::{Statistics, Traffic};

@@ -102,9 +102,7 @@ impl Worker {
     /// Does what is due: ends what has timed out. To be called about four times a second, by every worker.
     pub fn tick(&mut self, now_ms: u64, out: &mut dyn Output) {
         self.set_now(now_ms);
-        if !self.engine.begins_tick(now_ms) {
-            return;
-        }
+        let Some(_unchanged) = self.engine.begin_tick(now_ms) else { return };
         let generation = self.generation.load();
         for instance in &generation.instances {
             let Some(nat64) = instance.nat64() else { continue };

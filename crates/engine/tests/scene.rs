@@ -207,3 +207,16 @@ fn explaining_a_packet_makes_no_mapping() {
     let refused = engine.explain(&udp6("2001:db8::8", "2001:db8::9", (1, 2), 64, b""), 0);
     assert_eq!(refused.verdict.reason().map(Reason::name), Some("pool6-mismatch"));
 }
+
+#[test]
+fn a_static_entry_is_there_from_the_start() {
+    let toml = NAT64.replace(
+        "[instance.global]",
+        "bib = [{ protocol = \"UDP\", ipv6-address = \"2001:db8::8#80\", ipv4-address = \"203.0.113.2#8080\" }]\n\
+         [instance.global]",
+    );
+    let mut worker = engine(&toml).worker();
+    let (verdict, sent) = take(&mut worker, &udp4("203.0.113.16", "203.0.113.2", (9, 8080), 64, b"hello"));
+    assert_eq!(verdict, Verdict::Translated);
+    assert_eq!(Layers6::parse(&sent[0], Extent::Whole).unwrap().dst.to_string(), "2001:db8::8");
+}

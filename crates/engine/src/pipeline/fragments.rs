@@ -47,7 +47,7 @@ pub(super) fn six_to_four(
     };
     let waits = outer.protocol == protocol::ICMPV6;
     let arrival = arrive(context, nat64, key, outer, packet.bytes(), (first, waits))?;
-    release(context, packet, arrival, |context, packet, ports, datagram| {
+    release(context, (nat64, key), packet, arrival, |context, packet, ports, datagram| {
         let outer = Layers6::parse(packet.bytes(), Extent::Whole).map_err(malformed)?;
         let tuple = Tuple::of_fragment(outer.protocol, ports, &outer.upper);
         forward6(context, instance, nat64, packet, &Parsed { outer, inner: None }, (dst4, tuple, datagram))
@@ -79,7 +79,7 @@ pub(super) fn four_to_six(
     };
     let waits = outer.protocol == protocol::ICMPV4 || matches!(outer.upper, Upper::Udp { checksum: 0, .. });
     let arrival = arrive(context, nat64, key, outer, packet.bytes(), (first, waits))?;
-    release(context, packet, arrival, |context, packet, ports, datagram| {
+    release(context, (nat64, key), packet, arrival, |context, packet, ports, datagram| {
         let outer = Layers4::parse(packet.bytes(), Extent::Whole).map_err(malformed)?;
         let tuple = Tuple::of_fragment(outer.protocol, ports, &outer.upper);
         forward4(context, instance, nat64, packet, &Parsed { outer, inner: None }, (tuple, datagram))
@@ -114,6 +114,7 @@ fn arrive<A, X>(
 /// Forwards what virtual reassembly lets go: this fragment and those held so far, or the whole datagram in order.
 fn release(
     context: &mut Context<'_>,
+    (nat64, key): (&Nat64, FragmentKey),
     packet: &mut Buffer<'_>,
     arrival: Arrival,
     mut forward: impl FnMut(&mut Context<'_>, &mut Buffer<'_>, (u16, u16), Option<Datagram>) -> Result<Done, Stop>,
@@ -122,6 +123,9 @@ fn release(
         Arrival::Held => Err(Stop::held(Reason::Pipeline(Pipeline::FragmentHeld))),
         Arrival::Pass { ports, released } => {
             let done = forward(context, packet, ports, None);
+            if done.is_err() {
+                nat64.reassembly.refuse(&key);
+            }
             each(context, &released, |context, packet| forward(context, packet, ports, None));
             done
         }
