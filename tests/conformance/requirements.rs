@@ -64,7 +64,9 @@ fn every_requirement_is_proved_or_explained() {
             faults.push(format!("{place}: neither test nor reason"));
         }
         for test in &tests {
-            faults.extend(fault(test.as_str().unwrap_or_default(), &functions).map(|what| format!("{place}: {what}")));
+            faults.extend(
+                fault(test.as_str().unwrap_or_default(), &functions).map(|what| format!("{place}: {what}")),
+            );
         }
         let count = counts.entry(rfc).or_default();
         *(if tests.is_empty() { &mut count.1 } else { &mut count.0 }) += 1;
@@ -76,4 +78,24 @@ fn every_requirement_is_proved_or_explained() {
         println!("RFC {rfc}: {proved} proved, {explained} explained");
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// RFC 6146 section 4: the lifetimes that may not be shorter.
+#[test]
+fn timeouts_have_minimums() {
+    let refused = |option: &str, value: &str| {
+        let file = format!(
+            "[[instance]]\nname = \"x\"\ntype = \"nat64\"\npool4 = [\"192.0.2.1\"]\n[instance.global]\n\
+             pool6 = \"64:ff9b::/96\"\n{option} = \"{value}\"\n"
+        );
+        xlat_config::load("x", file, &xlat_config::Hint::default()).is_err()
+    };
+    for (option, short, enough) in [
+        ("udp-timeout", "0:01:59", "0:02:00"),
+        ("tcp-est-timeout", "1:59:59", "2:00:00"),
+        ("tcp-trans-timeout", "0:03:59", "0:04:00"),
+    ] {
+        assert!(refused(option, short), "{option} = {short}");
+        assert!(!refused(option, enough), "{option} = {enough}");
+    }
 }

@@ -50,7 +50,8 @@ impl Output for Sent {
 
 impl Subject for Bare {
     fn configure(&mut self, config: &str, host: &Host) -> Result<(), String> {
-        let loaded = xlat_config::load("case", config, &xlat_config::Hint::default()).map_err(|e| e.to_string())?;
+        let loaded =
+            xlat_config::load("case", config, &xlat_config::Hint::default()).map_err(|e| e.to_string())?;
         let addresses = HostAddresses::new(host.addrs4.clone(), host.addrs6.clone());
         let options = EngineOptions {
             hops: Hops::Decrement,
@@ -59,7 +60,8 @@ impl Subject for Bare {
             secret: *b"a secret of test",
             shards: 2,
         };
-        let engine: Arc<Engine> = Engine::new(&loaded.config, addresses, options).map_err(|e| e.to_string())?;
+        let engine: Arc<Engine> =
+            Engine::new(&loaded.config, addresses, options).map_err(|e| e.to_string())?;
         // Any epoch will do; zero would hide mistakes with times before the start.
         self.now = 1_000_000;
         let mut worker = engine.worker();

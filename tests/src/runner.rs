@@ -26,8 +26,13 @@ pub trait Subject {
 
 /// Plays one case. The error says, line by line, what differs.
 pub fn play(case: &Case, subject: &mut dyn Subject) -> Result<(), String> {
-    let mut run =
-        Run { host: &case.host, env: Env::new(), offender: None, pending: None, faults: String::new() };
+    let mut run = Run {
+        host: &case.host,
+        env: Env::new(),
+        offenders: Vec::new(),
+        pending: None,
+        faults: String::new(),
+    };
     subject.configure(&case.config, &case.host).map_err(|e| format!("    configuration refused: {e}\n"))?;
     let mut line = case.line;
     for (at, step) in &case.steps {
@@ -36,7 +41,7 @@ pub fn play(case: &Case, subject: &mut dyn Subject) -> Result<(), String> {
                 run.finish(line);
                 match encode(text, &run.env) {
                     Ok(frame) if frame.holes.is_empty() => {
-                        run.offender = Some((text.clone(), frame.clone()));
+                        run.offenders.push((text.clone(), frame.clone()));
                         run.pending = Some(Pending::new(subject.packet(&frame), false));
                     }
                     Ok(_) => run.fault(*at, "a variable is not bound yet"),
@@ -82,8 +87,8 @@ impl Pending {
 struct Run<'a> {
     host: &'a Host,
     env: Env,
-    /// The last packet in, for the errors about it.
-    offender: Option<(Text, Frame)>,
+    /// The packets that went in, for the errors about them.
+    offenders: Vec<(Text, Frame)>,
     pending: Option<Pending>,
     faults: String,
 }
@@ -152,10 +157,14 @@ impl Run<'_> {
         }
     }
 
-    /// The error that the translator itself sends about the last packet in: as much of it quoted as fits 576
+    /// The error that the translator itself sends about a packet (the last one in, or `about N`): as much of it quoted as fits 576
     /// bytes (RFC 1812 4.3.2.3) or 1280 (RFC 4443 2.4), hop limit and Don't Fragment free.
     fn own_error(&self, text: &str) -> Result<Text, String> {
-        let (offender, frame) = self.offender.as_ref().ok_or("no packet went in")?;
+        let (text, about) = text.split_once(" about ").unwrap_or((text, ""));
+        let number =
+            if about.is_empty() { self.offenders.len() } else { parse::number(about.trim())? as usize };
+        let offender = number.checked_sub(1).and_then(|i| self.offenders.get(i));
+        let (offender, frame) = offender.ok_or("no such packet went in")?;
         let v6 = offender.layers.first().is_some_and(|l| l.kind == parse::Kind::Ip6);
         let (words, from) = text.split_once(" from ").unwrap_or((text, ""));
         let own = if v6 {

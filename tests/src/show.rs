@@ -17,6 +17,10 @@ pub fn fields(frame: &Frame) -> Vec<(String, String)> {
 
 /// One line per field that differs, then both packets in hexadecimal.
 pub fn difference(expected: &Frame, actual: &Frame) -> String {
+    let version = |frame: &Frame| frame.bytes.first().map(|first| first >> 4);
+    if version(expected) != version(actual) {
+        return format!("      expected {}\n      got      {}\n", summary(expected), summary(actual));
+    }
     let (want, got) = (fields(expected), fields(actual));
     let mut text = String::new();
     let find = |list: &[(String, String)], name: &str| {
@@ -35,7 +39,7 @@ pub fn difference(expected: &Frame, actual: &Frame) -> String {
 /// One line for a packet, as far as it can be read.
 pub fn summary(frame: &Frame) -> String {
     let keep = |(name, _): &&(String, String)| {
-        ["src", "dst", "proto", "next", "type", "length"].iter().any(|end| name.ends_with(end))
+        ["src", "dst", "proto", "type", "length"].iter().any(|end| name.ends_with(end))
     };
     let fields = fields(frame);
     fields.iter().filter(keep).map(|(name, value)| format!("{name}={value} ")).collect::<String>()

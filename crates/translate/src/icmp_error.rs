@@ -253,7 +253,11 @@ fn assemble(out: &mut [u8], shape: &Shape, quoted: usize, extension: &[u8]) -> (
         return (without, 0);
     }
     let room = most - shape.front - extension.len();
-    let kept = quoted.min(room) / shape.unit * shape.unit;
+    // Cut to the unit only where padding does not fill it up.
+    let kept = match quoted.min(room) {
+        long if long > QUOTED_MIN => long / shape.unit * shape.unit,
+        short => short,
+    };
     let padded = kept.max(QUOTED_MIN);
     let (start, end) = (shape.front + padded, shape.front + padded + extension.len());
     out[shape.front + kept..start].fill(0);

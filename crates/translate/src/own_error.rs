@@ -3,8 +3,8 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_packet::checksum::Sum;
-use xlat_packet::layers::{Extent, Layers4, Layers6, Upper};
-use xlat_packet::{icmpv4, icmpv6, ipv4, ipv6, protocol};
+use xlat_packet::layers::{Extent, Layers4, MAX_EXTENSIONS, Upper};
+use xlat_packet::{fragment, icmpv4, icmpv6, ipv4, ipv6, protocol};
 
 use crate::icmp_error::{LIMIT4, LIMIT6, write_icmp};
 use crate::refusal::Answer;
@@ -34,11 +34,7 @@ pub fn build6(
     {
         return None;
     }
-    // What cannot be read to its end may still be answered: it is surely no ICMPv6 error.
-    if let Ok(layers) = Layers6::parse(offender, Extent::Quoted)
-        && (matches!(layers.upper, Upper::Icmp { kind, .. } if kind < 128)
-            || layers.upper == Upper::LaterFragment)
-    {
+    if is_unanswerable6(offender, header.next_header) {
         return None;
     }
     let quoted = offender.len().min(LIMIT6 - ipv6::LEN - icmpv6::LEN);
@@ -60,6 +56,30 @@ pub fn build6(
     }
     .write(out.first_chunk_mut()?);
     Some(len)
+}
+
+/// True for an ICMPv6 error and for a later fragment, also where the headers in front are not in order or the packet
+/// is cut short.
+fn is_unanswerable6(offender: &[u8], mut next: u8) -> bool {
+    let mut at = ipv6::LEN;
+    for _ in 0..MAX_EXTENSIONS {
+        let Some(&[after, second, high, low]) = offender.get(at..).and_then(|header| header.first_chunk())
+        else {
+            return false;
+        };
+        let len = match next {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
+                (usize::from(second) + 1) * 8
+            }
+            protocol::FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return true,
+            protocol::FRAGMENT => fragment::LEN,
+            // The first byte of the message is its type.
+            protocol::ICMPV6 => return after < 128,
+            _any_other => return false,
+        };
+        (next, at) = (after, at + len);
+    }
+    true
 }
 
 /// Builds the ICMPv4 error about `offender`, an IPv4 packet as it came.

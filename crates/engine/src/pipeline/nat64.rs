@@ -3,13 +3,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_nat64::{Inbound, Outbound, Protocol, Refusal, Transport4, Transport6};
+use xlat_packet::Buffer;
 use xlat_packet::layers::Upper;
-use xlat_packet::{Buffer, icmpv6, ipv6};
 use xlat_translate::own_error;
 use xlat_translate::plan::{Datagram, Flow, Outcome, Parsed4, Parsed6, Plan, parse4};
 use xlat_translate::refusal::{
     ADDRESS_UNREACHABLE6, ADMINISTRATIVELY_PROHIBITED4, ADMINISTRATIVELY_PROHIBITED6, Answer,
-    HOST_UNREACHABLE4, PORT_UNREACHABLE4,
+    HOST_UNREACHABLE4, PORT_UNREACHABLE4, PORT_UNREACHABLE6,
 };
 
 use super::stateful::Recorder;
@@ -20,10 +20,6 @@ use crate::reason::{Pipeline, Reason};
 
 /// ICMPv4 Destination Unreachable code: protocol unreachable (RFC 792).
 const PROTOCOL_UNREACHABLE4: u8 = 2;
-/// ICMPv6 Parameter Problem code: unrecognized Next Header type (RFC 4443 3.4).
-const UNRECOGNIZED_NEXT_HEADER6: u8 = 1;
-/// Where the Next Header field of an IPv6 header is, in bytes.
-const NEXT_HEADER_AT: u32 = 6;
 
 pub(super) fn six_to_four(
     context: &mut Context<'_>,
@@ -269,12 +265,8 @@ pub(super) fn no_state6(upper: &Upper) -> Stop {
     if matches!(upper, Upper::Icmp { .. }) {
         return Stop::returned(Reason::Pipeline(Pipeline::IcmpType6), None);
     }
-    const { assert!((NEXT_HEADER_AT as usize) < ipv6::LEN) };
-    let answer = Answer {
-        kind: icmpv6::PARAMETER_PROBLEM,
-        code: UNRECOGNIZED_NEXT_HEADER6,
-        rest: NEXT_HEADER_AT.to_be_bytes(),
-    };
+    // RFC 6146 3.4 asks for the code of an unreachable port, there being none for a protocol.
+    let answer = Answer::unreachable6(PORT_UNREACHABLE6);
     Stop::returned(Reason::Pipeline(Pipeline::UnknownTransport), Some(answer))
 }
 

@@ -117,14 +117,16 @@ fn stop(why: Untranslatable) -> Stop {
         Untranslatable::Source6 | Untranslatable::Source6Denylisted => {
             Some(Answer::unreachable6(SOURCE_FAILED_POLICY6))
         }
-        Untranslatable::Destination4
-        | Untranslatable::Destination4Denylisted
-        | Untranslatable::Destination4Refused => Some(Answer::unreachable4(HOST_UNREACHABLE4)),
+        Untranslatable::Destination4 | Untranslatable::Destination4Denylisted => {
+            Some(Answer::unreachable4(HOST_UNREACHABLE4))
+        }
         Untranslatable::Source4 | Untranslatable::Source4Denylisted => {
             Some(Answer::unreachable4(ADMINISTRATIVELY_PROHIBITED4))
         }
-        // RFC 7915 4.1, 5.1: illegal sources are discarded silently.
-        Untranslatable::Source6Refused
+        // RFC 7915 4.1, 5.1: illegal sources are discarded silently; RFC 1812 4.3.2.7, 5.3.7: so are broadcasts and what
+        // no router forwards.
+        Untranslatable::Destination4Refused
+        | Untranslatable::Source6Refused
         | Untranslatable::Source4Refused
         | Untranslatable::Source6Loopback
         | Untranslatable::Destination6Loopback
