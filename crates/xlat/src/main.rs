@@ -2,31 +2,40 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod demo;
+mod explain;
 mod failure;
 mod generate;
+mod host;
 mod logging;
+mod run;
 
-/// What the daemon logs when packets are translated.
-pub(crate) const READY: &str = "ready";
-
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use cli::{Cli, Command};
+use failure::Outcome;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    execute(Cli::parse().command).unwrap_or_else(|failure| {
+        // Without a standard error there is nobody to tell.
+        let _ = writeln!(io::stderr(), "xlat: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(command: Command) -> Outcome<ExitCode> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::play(&arguments),
         Command::Completions { shell } => generate::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Man { folder } => generate::manual(folder.as_deref()).map(|()| ExitCode::SUCCESS),
         Command::DemoPeer { peer } => demo::peer(&peer).map(|()| ExitCode::SUCCESS),
-        _ => Ok(ExitCode::SUCCESS),
-    };
-    outcome.unwrap_or_else(|failure| {
-        eprintln!("xlat: {failure}");
-        ExitCode::FAILURE
-    })
+    }
 }

@@ -51,7 +51,11 @@ pub(crate) fn play(arguments: &Demo) -> Outcome<ExitCode> {
         keep(&scene, arguments.in_user_namespace);
     }
     report.step("xlat takes its changes back", || scene.end());
-    Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if report.finish() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Report::say(format_args!("\nThe end of xlat's log:\n{}", scene.log()));
+    Ok(ExitCode::FAILURE)
 }
 
 /// Starts this program again as root of a user namespace. Returns only if that does not work.

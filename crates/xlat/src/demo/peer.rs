@@ -1,7 +1,7 @@
 //! The programs that the demo runs in its namespaces: a small HTTP server with UDP echo, and a UDP client.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::cli::Peer;
@@ -20,6 +20,9 @@ const HEAD_MAX: u64 = 8192;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Largest datagram of the exchange, in bytes: more than fits any packet on the wire.
 const DATAGRAM_MAX: usize = 8000;
+
+/// Datagrams of the exchange that may be lost at first: a step of path MTU discovery each way takes one.
+const AGAIN_MAX: u32 = 4;
 
 /// Runs one of them.
 pub(crate) fn peer(peer: &Peer) -> Outcome {
@@ -119,13 +122,16 @@ fn request(input: &mut impl io::BufRead) -> io::Result<Option<Request>> {
     })
 }
 
-/// Sends `count` datagrams of all sizes one by one; each has to come back unchanged.
+/// Sends `count` datagrams of all sizes one by one; each has to come back unchanged. One that does not fit the path is lost
+/// while its sender learns the path's MTU (RFC 1191, RFC 8201), so a lost one is sent once more.
 fn exchange(server: SocketAddr, count: u16) -> Outcome {
-    let any: IpAddr = if server.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { [0, 0, 0, 0].into() };
+    let any: IpAddr =
+        if server.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let mut back = vec![0; DATAGRAM_MAX + 1];
+    let mut again = 0;
     for number in 0..u64::from(count) {
         // A prime step visits sizes all over the range.
         let size = 1 + number * 997 % DATAGRAM_MAX as u64;
@@ -135,13 +141,26 @@ fn exchange(server: SocketAddr, count: u16) -> Outcome {
             Ok(())
         })?;
         let fail = |error: io::Error| Failure::doing(format!("datagram {number} of {size} bytes"), &error);
-        socket.send(&datagram).map_err(fail)?;
-        let length = socket.recv(&mut back).map_err(fail)?;
+        let mut turn = || {
+            socket.send(&datagram)?;
+            socket.recv(&mut back)
+        };
+        let length = match turn() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                again += 1;
+                turn().map_err(fail)?
+            }
+            first => first.map_err(fail)?,
+        };
         if back[..length] != datagram {
             return Err(Failure::new(format!("datagram {number} of {size} bytes came back changed")));
         }
     }
-    Ok(writeln!(io::stdout(), "{count} datagrams of 1 to {DATAGRAM_MAX} bytes came back unchanged")?)
+    if again > AGAIN_MAX {
+        return Err(Failure::new(format!("{again} of {count} datagrams were lost at first")));
+    }
+    let note = if again > 0 { format!("; path MTU discovery took {again}") } else { String::new() };
+    Ok(writeln!(io::stdout(), "{count} datagrams of 1 to {DATAGRAM_MAX} bytes came back unchanged{note}")?)
 }
 
 #[cfg(test)]

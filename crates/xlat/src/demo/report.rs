@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use crate::failure::Outcome;
 
 /// Width of the steps' names in characters.
-const NAME: usize = 30;
+const NAME: usize = 32;
 
 /// Prints steps as they end, and counts those that failed.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use xlat_netlab::{Background, Namespace, Wire};
 
 use crate::failure::{Failure, Outcome};
+use crate::run;
 
 use super::peer::{LISTENING, PORT};
 
@@ -70,7 +71,7 @@ impl Scene {
         let mut command = own_program(&t)?;
         command.arg("run").arg("--config").arg(config).arg("--state-dir").arg(folder.path.join("state"));
         let mut xlat = Background::start(&t, "xlat", command)?;
-        xlat.wait_for(crate::READY, READY)?;
+        xlat.wait_for(run::READY, READY)?;
         Ok(Self { xlat, _servers: servers, a, t, v, _wire: wire, before, folder })
     }
 
@@ -89,9 +90,12 @@ impl Scene {
         self.xlat.pid()
     }
 
-    /// What `xlat` has logged so far.
+    /// The last lines that `xlat` has logged.
     pub(super) fn log(&mut self) -> String {
-        self.xlat.output()
+        const LINES: usize = 20;
+        let log = self.xlat.output();
+        let skip = log.lines().count().saturating_sub(LINES);
+        log.lines().skip(skip).fold(String::new(), |text, line| format!("{text}  {line}\n"))
     }
 
     /// Ends `xlat`; T has to be as it was before.
@@ -102,7 +106,12 @@ impl Scene {
         }
         let after = state(&self.t)?;
         if after != self.before {
-            return Err(Failure::new(format!("T was\n{}\nand is now\n{after}", self.before)));
+            let only = |one: &str, other: &str, sign: &str| -> String {
+                let lines = one.lines().filter(|line| !other.lines().any(|known| known == *line));
+                lines.map(|line| format!("\n    {sign} {line}")).collect()
+            };
+            let (gone, new) = (only(&self.before, &after, "-"), only(&after, &self.before, "+"));
+            return Err(Failure::new(format!("T is not as it was:{gone}{new}")));
         }
         Ok("T is as it was before".to_owned())
     }

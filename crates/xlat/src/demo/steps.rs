@@ -129,9 +129,17 @@ pub(super) fn upload(scene: &Scene, node: &Namespace, server: &str, bytes: u64) 
 /// Transfers both ways over smaller MTUs: T's routes to both sides are narrowed as if tunnels began there. Both senders
 /// have to learn of it through the translator.
 pub(super) fn small_mtu(scene: &Scene, bytes: u64) -> Outcome<String> {
-    let (a, t, v) = (&scene.a, &scene.t, &scene.v);
+    let t = &scene.t;
     t.ip("route add 203.0.113.16/32 dev eth0 mtu 1400")?;
     t.ip("-6 route add 2001:db8::8/128 dev eth0 mtu lock 1300")?;
+    let outcome = over_small_mtu(scene, bytes);
+    t.ip("route del 203.0.113.16/32 dev eth0")?;
+    t.ip("-6 route del 2001:db8::8/128 dev eth0")?;
+    outcome
+}
+
+fn over_small_mtu(scene: &Scene, bytes: u64) -> Outcome<String> {
+    let (a, v) = (&scene.a, &scene.v);
     let server = "64:ff9b::203.0.113.16";
     upload(scene, a, server, bytes)?;
     download(a, server, bytes)?;

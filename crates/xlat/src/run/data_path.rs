@@ -1,0 +1,50 @@
+//! Joins the engine to the data path: one worker of each per thread.
+
+use xlat_engine::{LogEvent, Output, Worker};
+use xlat_linux::datapath::{Handler, Transmit};
+use xlat_packet::Buffer;
+
+use super::flow_log::Sender;
+
+/// One thread's part of the engine.
+pub(super) struct DataPath {
+    worker: Worker,
+    log: Sender,
+}
+
+impl DataPath {
+    pub(super) fn new(worker: Worker, log: Sender) -> Self {
+        Self { worker, log }
+    }
+}
+
+impl Handler for DataPath {
+    fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
+        // The engine counts what became of it. A TUN read carries no firewall mark.
+        let _verdict = self.worker.process(packet, 0, &mut Outlet { out, log: &mut self.log });
+    }
+
+    fn tick(&mut self, now_ms: u64, out: &mut dyn Transmit) {
+        self.worker.tick(now_ms, &mut Outlet { out, log: &mut self.log });
+    }
+
+    fn now(&mut self, now_ms: u64) {
+        self.worker.set_now(now_ms);
+    }
+}
+
+/// Where packets and log lines of one call go.
+struct Outlet<'a> {
+    out: &'a mut dyn Transmit,
+    log: &'a mut Sender,
+}
+
+impl Output for Outlet<'_> {
+    fn send(&mut self, packet: &mut Buffer<'_>) {
+        self.out.send(packet);
+    }
+
+    fn log(&mut self, instance: &str, event: LogEvent) {
+        self.log.send(instance, event);
+    }
+}
