@@ -29,23 +29,43 @@ struct Sent(Vec<Frame>);
 
 impl Output for Sent {
     fn send(&mut self, packet: &mut Buffer<'_>) {
-        let Offload { checksum, gso } = packet.offload;
-        self.0.push(Frame {
-            bytes: packet.bytes().to_vec(),
-            partial: match checksum {
-                Checksum::Partial { start, offset } => Some((start, offset)),
-                Checksum::Complete | Checksum::Verified => None,
-            },
-            verified: checksum == Checksum::Verified,
-            gso: gso.map(|gso| Aggregate {
-                tcp: gso.kind == GsoKind::Tcp,
-                size: gso.segment_size,
-                headers: gso.header_len,
-                ecn: gso.ecn,
-            }),
-            ..Frame::default()
-        });
+        self.0.push(frame(packet.bytes(), packet.offload));
     }
+}
+
+/// A packet with its offload state, in the language's terms.
+pub fn frame(bytes: &[u8], Offload { checksum, gso }: Offload) -> Frame {
+    Frame {
+        bytes: bytes.to_vec(),
+        partial: match checksum {
+            Checksum::Partial { start, offset } => Some((start, offset)),
+            Checksum::Complete | Checksum::Verified => None,
+        },
+        verified: checksum == Checksum::Verified,
+        gso: gso.map(|gso| Aggregate {
+            tcp: gso.kind == GsoKind::Tcp,
+            size: gso.segment_size,
+            headers: gso.header_len,
+            ecn: gso.ecn,
+        }),
+        ..Frame::default()
+    }
+}
+
+/// The offload state of a packet, in the engine's terms.
+pub fn offload(frame: &Frame) -> Offload {
+    let checksum = match frame.partial {
+        Some((start, offset)) => Checksum::Partial { start, offset },
+        None if frame.verified => Checksum::Verified,
+        None => Checksum::Complete,
+    };
+    let gso = frame.gso.map(|gso| Gso {
+        kind: if gso.tcp { GsoKind::Tcp } else { GsoKind::Udp },
+        segment_size: gso.size,
+        header_len: gso.headers,
+        ecn: gso.ecn,
+    });
+    Offload { checksum, gso }
 }
 
 impl Subject for Bare {
@@ -73,22 +93,10 @@ impl Subject for Bare {
 
     fn packet(&mut self, frame: &Frame) -> Reply {
         let Some(worker) = &mut self.worker else { return Reply::default() };
-        let checksum = match frame.partial {
-            Some((start, offset)) => Checksum::Partial { start, offset },
-            None if frame.verified => Checksum::Verified,
-            None => Checksum::Complete,
-        };
-        let gso = frame.gso.map(|gso| Gso {
-            kind: if gso.tcp { GsoKind::Tcp } else { GsoKind::Udp },
-            segment_size: gso.size,
-            header_len: gso.headers,
-            ecn: gso.ecn,
-        });
         let end = buffer::HEADROOM + frame.bytes.len();
         self.storage.resize(self.storage.len().max(end), 0);
         self.storage[buffer::HEADROOM..end].copy_from_slice(&frame.bytes);
-        let offload = Offload { checksum, gso };
-        let mut packet = Buffer::new(&mut self.storage, buffer::HEADROOM, end, offload);
+        let mut packet = Buffer::new(&mut self.storage, buffer::HEADROOM, end, offload(frame));
         let mut sent = Sent::default();
         let fate = match worker.process(&mut packet, frame.mark, &mut sent) {
             Verdict::Translated => Fate::Passed,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod corpus;
 pub mod engine;
 pub mod packet;
 pub mod parse;

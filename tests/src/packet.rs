@@ -320,7 +320,8 @@ fn payload(layers: &[Layer], env: &Env) -> Result<Bytes, String> {
 
 fn patterned(l: &Layer, env: &Env) -> Result<Vec<u8>, String> {
     let seed = if l.args.len() > 1 { arg(l, 1, env)? } else { 0 };
-    Ok(pattern(arg(l, 0, env)? as usize, seed as usize))
+    let skip = if l.args.len() > 2 { arg(l, 2, env)? as usize } else { 0 };
+    Ok(pattern(skip + arg(l, 0, env)? as usize, seed as usize).split_off(skip))
 }
 
 fn raw(l: &Layer) -> Vec<u8> {

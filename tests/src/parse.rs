@@ -110,7 +110,7 @@ const LAYERS: &[(&str, Kind, usize, usize, &str)] = &[
     ("icmp6", Kind::Icmp6, 1, 1, "id seq mtu ptr len rest csum"),
     ("ping", Kind::Ping, 2, 2, "csum code"),
     ("pong", Kind::Pong, 2, 2, "csum code"),
-    ("data", Kind::Data, 1, 2, ""),
+    ("data", Kind::Data, 1, 3, ""),
     ("hex", Kind::Hex, 1, 1, ""),
     ("zero", Kind::Zero, 1, 1, ""),
     ("slice", Kind::Slice, 2, 2, ""),
@@ -189,7 +189,7 @@ fn layer(text: &str, anonymous: &mut usize) -> Result<Layer, String> {
         } else if matches!(kind, Kind::Icmp4 | Kind::Icmp6) && layer.args.is_empty() {
             let (t, c) = word.split_once('/').ok_or_else(|| format!("`{word}` is not type/code"))?;
             layer.args.push(Value::Num(number(t)? << 8 | number(c)?));
-        } else if matches!(kind, Kind::Data | Kind::Ext) && word == "seed" {
+        } else if matches!(kind, Kind::Data | Kind::Ext) && matches!(word, "seed" | "skip") {
             continue;
         } else {
             layer.args.push(value(word, anonymous).map_err(|e| format!("{e} or key of {name}"))?);
