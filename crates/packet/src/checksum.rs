@@ -15,6 +15,7 @@ impl Sum {
     pub const ZERO: Self = Self(0);
 
     /// The sum of `bytes`; an odd last byte counts as if followed by a zero byte.
+    #[inline]
     pub fn of(bytes: &[u8]) -> Self {
         // 32-bit big-endian words into a 64-bit accumulator: no carry can be lost below 2^32 words, and a sum of
         // 32-bit words folds to the same residue as the sum of their halves.
@@ -27,19 +28,27 @@ impl Sum {
             }
             sum += part;
         }
-        let mut words = blocks.remainder().chunks_exact(2);
+        let mut words = blocks.remainder().chunks_exact(4);
         for word in &mut words {
-            sum += u64::from(u16::from_be_bytes([word[0], word[1]]));
+            sum += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
         }
-        if let [last] = words.remainder() {
-            sum += u64::from(*last) << 8;
-        }
+        sum += match *words.remainder() {
+            [first] => u64::from(u16::from_be_bytes([first, 0])),
+            [first, second] => u64::from(u16::from_be_bytes([first, second])),
+            [first, second, third] => u64::from(u32::from_be_bytes([first, second, third, 0])),
+            _ => 0,
+        };
         Self(sum)
     }
 
     /// The sum of one word.
     pub const fn word(word: u16) -> Self {
         Self(word as u64)
+    }
+
+    /// The sum of two words, the first in the upper half.
+    pub const fn long(long: u32) -> Self {
+        Self(long as u64)
     }
 
     /// The sum with another one.
@@ -61,8 +70,17 @@ impl Sum {
     }
 
     /// The addresses of an IPv6 pseudo-header.
+    #[inline]
     pub fn addresses6(src: Ipv6Addr, dst: Ipv6Addr) -> Self {
-        Self::of(&src.octets()).plus(Self::of(&dst.octets()))
+        Self::address6(src).plus(Self::address6(dst))
+    }
+
+    /// One IPv6 address, from its number: bytes just written would have to be waited for.
+    #[inline]
+    fn address6(address: Ipv6Addr) -> Self {
+        let bits = address.to_bits();
+        let halves = |half: u64| (half >> 32) + (half & 0xffff_ffff);
+        Self(halves((bits >> 64) as u64) + halves(bits as u64))
     }
 
     /// Upper-layer length and protocol of a pseudo-header (RFC 9293 3.1, RFC 8200 8.1).

@@ -21,6 +21,7 @@ pub struct Header {
 
 impl Header {
     /// Reads a header. None if there are fewer than 8 bytes.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
         let offset_flags = u16::from_be_bytes([bytes[2], bytes[3]]);

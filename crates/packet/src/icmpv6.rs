@@ -37,6 +37,7 @@ pub struct Header {
 
 impl Header {
     /// Reads a header. None if there are fewer than 8 bytes.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
         Some(Self {

@@ -42,6 +42,7 @@ pub struct Header {
 
 impl Header {
     /// Reads a header. None if there are fewer than 40 bytes. Version and lengths are not judged.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
         let address = |at: core::ops::Range<usize>| {
@@ -87,6 +88,7 @@ pub struct Extension {
 
 impl Extension {
     /// Reads the first two bytes. None if they, or the length they claim, are not there.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let [next_header, units, ..] = *bytes else { return None };
         let len = (usize::from(units) + 1) * 8;

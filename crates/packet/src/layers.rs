@@ -165,6 +165,8 @@ impl Layers4 {
     /// Reads an IPv4 packet.
     ///
     /// A whole packet may be followed by padding (the caller cuts it to `total_len`); its header checksum must hold.
+    // Inlined, its result is made where it stays; copied, the copy waits for the many small writes.
+    #[inline(always)]
     pub fn parse(bytes: &[u8], extent: Extent) -> Result<Self, Malformed> {
         let header = ipv4::Header::parse(bytes).ok_or(Malformed::Truncated)?;
         if bytes[0] >> 4 != 4 {
@@ -220,6 +222,8 @@ impl Layers6 {
     /// Reads an IPv6 packet and walks its extension headers (RFC 8200 section 4).
     ///
     /// Hop-by-Hop, Routing and Destination Options headers are walked over; AH, ESP and anything else is layer 4.
+    // Inlined, its result is made where it stays; copied, the copy waits for the many small writes.
+    #[inline(always)]
     pub fn parse(bytes: &[u8], extent: Extent) -> Result<Self, Malformed> {
         let header = ipv6::Header::parse(bytes).ok_or(Malformed::Truncated)?;
         if bytes[0] >> 4 != 6 {
@@ -262,6 +266,7 @@ struct Chain {
 }
 
 impl Chain {
+    #[cold]
     fn walk(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         for _ in 0..MAX_EXTENSIONS {
             if !is_extension(self.next) {
@@ -298,6 +303,7 @@ impl Chain {
 }
 
 /// True for the headers that a translator walks over (RFC 7915 5.1).
+#[inline]
 pub fn is_extension(next_header: u8) -> bool {
     matches!(
         next_header,
@@ -306,6 +312,7 @@ pub fn is_extension(next_header: u8) -> bool {
 }
 
 /// A fragment other than the last carries a multiple of eight bytes, and none reaches behind 65,535.
+#[inline]
 fn check_fragment(fragment: Option<Fragment>, len: usize) -> Result<(), Malformed> {
     let Some(fragment) = fragment.filter(|fragment| !fragment.is_atomic()) else { return Ok(()) };
     if len == 0 || fragment.more && !len.is_multiple_of(8) || usize::from(fragment.offset) + len > 65535 {
@@ -314,6 +321,7 @@ fn check_fragment(fragment: Option<Fragment>, len: usize) -> Result<(), Malforme
     Ok(())
 }
 
+#[inline(always)]
 fn upper(
     bytes: &[u8],
     protocol: u8,
@@ -345,6 +353,7 @@ fn upper(
     }
 }
 
+#[inline]
 fn tcp_upper(bytes: &[u8], extent: Extent) -> Result<Upper, Malformed> {
     match tcp::Header::parse(bytes) {
         Some(header) => {

@@ -61,6 +61,7 @@ pub struct Header {
 
 impl Header {
     /// Reads the fixed part. None if there are fewer than 20 bytes.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
         let word = |at: core::ops::Range<usize>| u16::from_be_bytes([bytes[at.start], bytes[at.start + 1]]);

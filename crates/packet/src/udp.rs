@@ -29,6 +29,7 @@ pub struct Header {
 
 impl Header {
     /// Reads a header. None if there are fewer than 8 bytes.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
         let word = |at: core::ops::Range<usize>| u16::from_be_bytes([bytes[at.start], bytes[at.start + 1]]);

@@ -69,38 +69,44 @@ pub type Parsed6 = Parsed<Layers6>;
 pub type Parsed4 = Parsed<Layers4>;
 
 /// Reads an IPv6 packet, the one that it quotes included.
+#[inline]
 pub fn parse6(bytes: &[u8]) -> Result<Parsed6, Refused> {
     let outer = Layers6::parse(bytes, Extent::Whole)?;
     let quotes = matches!(outer.upper, Upper::Icmp { kind, .. } if kind < 128) && !outer.is_fragment();
-    if !quotes {
-        return Ok(Parsed { outer, inner: None });
-    }
-    let inner = Layers6::parse(bytes.get(outer.upper_at + icmpv6::LEN..).unwrap_or(&[]), Extent::Quoted)
-        .map_err(silent)?;
-    match inner.upper {
-        Upper::Icmp { kind, .. } if kind < 128 => Err(Refusal::ErrorInError6.into()),
-        Upper::LaterFragment => Err(Refusal::InnerLaterFragment6.into()),
-        Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => {
-            Ok(Parsed { outer, inner: Some(inner) })
-        }
-    }
+    let inner = if quotes { Some(quoted6(bytes, outer.upper_at)?) } else { None };
+    Ok(Parsed { outer, inner })
 }
 
 /// Reads an IPv4 packet, the one that it quotes included. Padding behind the packet must have been cut off.
+#[inline]
 pub fn parse4(bytes: &[u8]) -> Result<Parsed4, Refused> {
     let outer = Layers4::parse(bytes, Extent::Whole)?;
     let quotes = matches!(outer.upper, Upper::Icmp { kind, .. } if is_error4(kind)) && !outer.is_fragment();
-    if !quotes {
-        return Ok(Parsed { outer, inner: None });
+    let inner = if quotes { Some(quoted4(bytes, outer.upper_at)?) } else { None };
+    Ok(Parsed { outer, inner })
+}
+
+/// Reads the packet that an ICMPv6 error at `upper_at` quotes.
+#[cold]
+fn quoted6(bytes: &[u8], upper_at: usize) -> Result<Layers6, Refused> {
+    let quoted = bytes.get(upper_at + icmpv6::LEN..).unwrap_or(&[]);
+    let inner = Layers6::parse(quoted, Extent::Quoted).map_err(silent)?;
+    match inner.upper {
+        Upper::Icmp { kind, .. } if kind < 128 => Err(Refusal::ErrorInError6.into()),
+        Upper::LaterFragment => Err(Refusal::InnerLaterFragment6.into()),
+        Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => Ok(inner),
     }
-    let inner = Layers4::parse(bytes.get(outer.upper_at + icmpv4::LEN..).unwrap_or(&[]), Extent::Quoted)
-        .map_err(silent)?;
+}
+
+/// Reads the packet that an ICMPv4 error at `upper_at` quotes.
+#[cold]
+fn quoted4(bytes: &[u8], upper_at: usize) -> Result<Layers4, Refused> {
+    let quoted = bytes.get(upper_at + icmpv4::LEN..).unwrap_or(&[]);
+    let inner = Layers4::parse(quoted, Extent::Quoted).map_err(silent)?;
     match inner.upper {
         Upper::Icmp { kind, .. } if is_error4(kind) => Err(Refusal::ErrorInError4.into()),
         Upper::LaterFragment => Err(Refusal::InnerLaterFragment4.into()),
-        Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => {
-            Ok(Parsed { outer, inner: Some(inner) })
-        }
+        Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => Ok(inner),
     }
 }
 
