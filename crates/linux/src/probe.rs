@@ -23,8 +23,6 @@ pub struct Probe {
     pub tun: Result<TunSupport, String>,
     /// What this process may do.
     pub capabilities: Capabilities,
-    /// The kernel lets this process use io_uring.
-    pub io_uring: bool,
     /// Unprivileged user namespaces are not forbidden by a setting; None if the kernel does not say.
     pub user_namespaces: Option<bool>,
     /// The ports that the kernel gives to local sockets, both inclusive; None if it does not say.
@@ -57,7 +55,6 @@ impl Probe {
             tun_driver: Path::new("/dev/net/tun").exists(),
             tun: tun(),
             capabilities: Capabilities::effective().unwrap_or_default(),
-            io_uring: io_uring::IoUring::new(2).is_ok(),
             user_namespaces: user_namespaces(),
             ephemeral_ports: clock::ephemeral_ports().ok(),
             forwarding4: on("ipv4/ip_forward"),
@@ -88,7 +85,6 @@ impl Probe {
             ("tun offloads", tun(|tun| tun.offload.to_string())),
             ("capabilities", self.capabilities.to_string()),
             ("user namespaces", self.user_namespaces.map_or_else(unknown, yes)),
-            ("io_uring", yes(self.io_uring)),
             ("ephemeral ports", self.ephemeral_ports.map_or_else(unknown, ports)),
             ("ipv4 forwarding", yes(self.forwarding4)),
             ("ipv6 forwarding", yes(self.forwarding6)),

@@ -1,5 +1,8 @@
 //! A worker with plain calls: read without blocking until there is nothing left or the batch is full, flush,
 //! then wait.
+//!
+//! Batched reads by io_uring were measured too: 64 reads submitted together cost half as much again per packet
+//! (1.36 against 0.93 us), as each needs a request and a buffer of 64 KiB of its own.
 
 use std::io;
 use std::os::fd::AsRawFd;

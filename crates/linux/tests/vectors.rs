@@ -1,0 +1,167 @@
+//! The golden vectors of `tests/vectors` through a real TUN device: each packet is sent into the device by a packet
+//! socket, read from the queue, given to the engine, and what comes of it written to the queue and caught by the
+//! socket. So the kernel sees every virtio header, and must keep what it says.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene fails")]
+
+mod common;
+
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use xlat_linux::tun::{Queue, Tun};
+use xlat_linux::virtio::{self, HEADER_LEN};
+use xlat_packet::buffer::MAX_PACKET;
+use xlat_tests::corpus::play_all;
+use xlat_tests::engine::{Bare, frame, offload};
+use xlat_tests::packet::Frame;
+use xlat_tests::runner::{Reply, Subject};
+use xlat_tests::vector::{Case, Host, Step};
+
+/// The engine behind a device, and a socket on the device's other side.
+struct Device {
+    engine: Bare,
+    queue: Queue,
+    socket: PacketSocket,
+    room: Vec<u8>,
+}
+
+impl Device {
+    /// What the engine sent, after it went through the device.
+    fn through(&mut self, mut reply: Reply) -> Reply {
+        for out in &mut reply.out {
+            let header = virtio::encode(&offload(out), &out.bytes).unwrap();
+            let bytes = [&header[..], &out.bytes].concat();
+            assert_eq!(self.queue.write(&bytes).unwrap(), bytes.len());
+            let len = self.socket.receive(&mut self.room).expect("the device swallowed a packet");
+            *out = caught(&self.room[..len]);
+        }
+        assert_eq!(self.socket.receive(&mut self.room), None, "the device made a packet of its own");
+        reply
+    }
+}
+
+impl Subject for Device {
+    fn configure(&mut self, config: &str, host: &Host) -> Result<(), String> {
+        self.engine.configure(config, host)
+    }
+
+    fn packet(&mut self, packet: &Frame) -> Reply {
+        let header = virtio::encode(&offload(packet), &packet.bytes).unwrap();
+        self.socket.send(&[&header[..], &packet.bytes].concat());
+        let len = self.queue.read(&mut self.room).expect("the device swallowed a packet");
+        let read = Frame { mark: packet.mark, ..caught(&self.room[..len]) };
+        assert_eq!((&read.bytes, read.partial, read.gso), (&packet.bytes, packet.partial, packet.gso));
+        let reply = self.engine.packet(&read);
+        self.through(reply)
+    }
+
+    fn advance(&mut self, milliseconds: u64) -> Reply {
+        let reply = self.engine.advance(milliseconds);
+        self.through(reply)
+    }
+}
+
+/// A packet behind its virtio header.
+fn caught(bytes: &[u8]) -> Frame {
+    let (header, packet) = bytes.split_first_chunk::<HEADER_LEN>().unwrap();
+    frame(packet, virtio::decode(header, packet).unwrap())
+}
+
+/// A raw socket on one device, with virtio headers.
+struct PacketSocket {
+    fd: OwnedFd,
+    address: libc::sockaddr_ll,
+}
+
+impl PacketSocket {
+    fn new(index: u32) -> Self {
+        let all = (libc::ETH_P_ALL as u16).to_be();
+        // SAFETY: the call takes integers only.
+        let raw = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0) };
+        assert!(raw >= 0, "packet socket: {}", std::io::Error::last_os_error());
+        // SAFETY: `raw` was just opened and nobody else owns it.
+        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+        let on: libc::c_int = 1;
+        // SAFETY: the pointer and length are those of an integer that outlives the call.
+        let set = unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_VNET_HDR,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(set, 0, "virtio headers: {}", std::io::Error::last_os_error());
+        // SAFETY: all-zero bytes are a valid address of this type.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = all;
+        address.sll_ifindex = index as i32;
+        // SAFETY: the pointer and length are those of an address that outlives the call.
+        let bound = unsafe {
+            libc::bind(
+                fd.as_raw_fd(),
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(bound, 0, "binding: {}", std::io::Error::last_os_error());
+        Self { fd, address }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let v6 = bytes.get(HEADER_LEN).is_some_and(|first| first >> 4 == 6);
+        self.address.sll_protocol = (if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16).to_be();
+        // SAFETY: the pointers and lengths are those of values that outlive the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                0,
+                (&raw const self.address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(sent, bytes.len() as isize, "sending: {}", std::io::Error::last_os_error());
+    }
+
+    /// The length of the next packet with its header, or none.
+    fn receive(&self, into: &mut [u8]) -> Option<usize> {
+        // SAFETY: the pointer and length are those of a slice that is ours to write for the length of the call.
+        let len = unsafe { libc::recv(self.fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), 0) };
+        usize::try_from(len).ok()
+    }
+}
+
+/// What a device cannot carry: an aggregate must owe its checksum, and a device says nothing of versions that do not exist.
+fn carried(case: &Case) -> bool {
+    case.steps.iter().all(|(_, step)| match step {
+        Step::In(text) => text.notes.gso.is_none() || text.notes.partial,
+        _ => true,
+    })
+}
+
+#[test]
+fn the_vectors_hold_on_a_real_device() {
+    common::in_namespace(|| {
+        // The kernel must not speak on the device by itself.
+        common::run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+        let tun = match Tun::create("xlatvec0", 1) {
+            Ok(tun) => tun,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        common::run("ip link set xlatvec0 up");
+        let socket = PacketSocket::new(tun.index());
+        let queue = tun.into_queues().remove(0);
+        let room = vec![0; HEADER_LEN + MAX_PACKET];
+        let mut device = Device { engine: Bare::default(), queue, socket, room };
+        let wanted = std::env::var("VECTORS").unwrap_or_default();
+        match play_all(&mut device, |place, case| place.contains(&wanted) && carried(case)) {
+            Ok(count) => println!("{count} cases played through a device"),
+            Err(faults) => panic!("{faults}"),
+        }
+    });
+}
