@@ -136,7 +136,7 @@ impl PacketSocket {
     }
 }
 
-/// What a device cannot carry: an aggregate must owe its checksum, and a device says nothing of versions that do not exist.
+/// False for what no device carries: an aggregate that does not owe its checksum.
 fn carried(case: &Case) -> bool {
     case.steps.iter().all(|(_, step)| match step {
         Step::In(text) => text.notes.gso.is_none() || text.notes.partial,
