@@ -14,8 +14,11 @@ use crate::failure::{Failure, Outcome};
 pub(crate) fn start(level: Option<&str>) -> Outcome {
     let environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
     let directives = level.map(str::to_owned).or(environment).unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(&directives)
-        .map_err(|error| Failure::doing(format!("\"{directives}\" is no log level"), &error))?;
+    let Ok(filter) = EnvFilter::try_new(&directives) else {
+        return Err(Failure::new(format!(
+            "\"{directives}\" is no log level: use error, warn, info, debug or trace, or \"info,xlat_linux=debug\""
+        )));
+    };
     let registry = tracing_subscriber::registry().with(filter);
     if is_journal()
         && let Ok(journal) = tracing_journald::layer()

@@ -95,9 +95,10 @@ fn keep(scene: &Scene, in_user_namespace: bool) {
         scene.folder().display(),
         scene.xlat_pid()
     ));
-    let end_of_input = matches!(io::stdin().lock().read_line(&mut String::new()), Ok(0) | Err(_));
-    while end_of_input {
+    if matches!(io::stdin().lock().read_line(&mut String::new()), Ok(0) | Err(_)) {
         // Nobody is at the keyboard: a signal ends this program.
-        std::thread::park();
+        loop {
+            std::thread::park();
+        }
     }
 }
