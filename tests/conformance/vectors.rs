@@ -1,7 +1,5 @@
 //! Reads every vector file under `tests/vectors` and plays its cases on the bare engine.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something it relies on fails")]
-
 use xlat_tests::corpus::{files, play_all};
 use xlat_tests::engine::Bare;
 use xlat_tests::packet::{Env, encode};
