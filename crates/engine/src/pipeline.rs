@@ -10,7 +10,7 @@ mod stateful;
 pub(crate) mod tuple;
 
 use xlat_packet::segment::Segments;
-use xlat_packet::{Buffer, Offload, buffer, ipv4};
+use xlat_packet::{Buffer, GsoKind, Offload, buffer, ipv4};
 use xlat_translate::fragment6;
 use xlat_translate::plan::{Outcome, Parsed4, Parsed6, parse4, parse6};
 use xlat_translate::policy::Policy;
@@ -30,19 +30,27 @@ pub(crate) struct Stop {
     pub(crate) verdict: Verdict,
     /// Of the family of the packet that came in.
     pub(crate) answer: Option<Answer>,
+    /// The buffer no longer holds the packet that came in: it cannot be offered to anybody else.
+    pub(crate) rewritten: bool,
 }
 
 impl Stop {
     pub(crate) fn dropped(reason: Reason, answer: Option<Answer>) -> Self {
-        Self { verdict: Verdict::Dropped(reason), answer }
+        Self { verdict: Verdict::Dropped(reason), answer, rewritten: false }
     }
 
     pub(crate) fn returned(reason: Reason, answer: Option<Answer>) -> Self {
-        Self { verdict: Verdict::Returned(reason), answer }
+        Self { verdict: Verdict::Returned(reason), answer, rewritten: false }
     }
 
     pub(crate) fn held(reason: Reason) -> Self {
-        Self { verdict: Verdict::Held(reason), answer: None }
+        Self { verdict: Verdict::Held(reason), answer: None, rewritten: false }
+    }
+
+    /// The same for a hairpinned packet that is IPv4 already: its sender is IPv6, and errors about this form are not
+    /// for it.
+    pub(crate) fn in_second_half(self) -> Self {
+        Self { answer: None, rewritten: true, ..self }
     }
 }
 
@@ -71,8 +79,33 @@ pub(crate) struct Context<'a> {
 
 /// Takes one packet from the device.
 pub(crate) fn process(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Verdict {
-    let version = packet.bytes().first().map_or(0, |byte| byte >> 4);
-    let result = match version {
+    let counters = &context.tools.counters;
+    match version(packet) {
+        6 => {
+            counters.traffic(Traffic::Received6, 1);
+            counters.traffic(Traffic::Bytes6, packet.len() as u64);
+        }
+        4 => {
+            // Padding of the link behind a short packet.
+            if let Some(header) = ipv4::Header::parse(packet.bytes()) {
+                packet.truncate(usize::from(header.total_len).max(ipv4::LEN));
+            }
+            counters.traffic(Traffic::Received4, 1);
+            counters.traffic(Traffic::Bytes4, packet.len() as u64);
+        }
+        _neither => {}
+    }
+    take(context, packet)
+}
+
+/// The version that the packet says it has.
+fn version(packet: &Buffer<'_>) -> u8 {
+    packet.bytes().first().map_or(0, |byte| byte >> 4)
+}
+
+/// Takes a packet that has been counted: one from the device, or a segment of one.
+fn take(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Verdict {
+    let result = match version(packet) {
         6 => six(context, packet),
         4 => four(context, packet),
         _neither => Err(Stop::dropped(Reason::Pipeline(Pipeline::NotIp), None)),
@@ -97,8 +130,6 @@ fn settle(context: &mut Context<'_>, packet: &Buffer<'_>, result: Result<Done, S
 }
 
 fn six(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
-    context.tools.counters.traffic(Traffic::Received6, 1);
-    context.tools.counters.traffic(Traffic::Bytes6, packet.len() as u64);
     let parsed = parse6(packet.bytes())?;
     offer(context, Answer::unreachable6(ADDRESS_UNREACHABLE6), |context, instance| match &instance.kind {
         Kind::Siit(tables) => siit::six_to_four(context, instance, tables, packet, &parsed),
@@ -107,12 +138,6 @@ fn six(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop>
 }
 
 fn four(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
-    context.tools.counters.traffic(Traffic::Received4, 1);
-    // Padding of the link behind a short packet.
-    if let Some(header) = ipv4::Header::parse(packet.bytes()) {
-        packet.truncate(usize::from(header.total_len).max(ipv4::LEN));
-    }
-    context.tools.counters.traffic(Traffic::Bytes4, packet.len() as u64);
     let parsed = parse4(packet.bytes())?;
     offer(context, Answer::unreachable4(HOST_UNREACHABLE4), |context, instance| match &instance.kind {
         Kind::Siit(tables) => siit::four_to_six(context, instance, tables, packet, &parsed),
@@ -136,7 +161,7 @@ fn offer(
         };
         match result {
             // Of several that do not want it, the first one's reason tells most.
-            Err(returned @ Stop { verdict: Verdict::Returned(_), .. }) => {
+            Err(returned @ Stop { verdict: Verdict::Returned(_), rewritten: false, .. }) => {
                 if stop.verdict == Verdict::Returned(Reason::Pipeline(Pipeline::NoInstance)) {
                     stop = returned;
                 }
@@ -157,7 +182,7 @@ fn segments(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
             while let Ok(Some(len)) = segments.next_into(&mut scratch[buffer::HEADROOM..]) {
                 let end = buffer::HEADROOM + len;
                 let mut segment = Buffer::new(&mut scratch, buffer::HEADROOM, end, Offload::NONE);
-                verdict = process(context, &mut segment);
+                verdict = take(context, &mut segment);
             }
         }
         Err(_bad) => context.tools.counters.reason(Reason::Pipeline(Pipeline::SegmentationFailed)),
@@ -187,6 +212,12 @@ fn send4(context: &mut Context<'_>, packet: &mut Buffer<'_>, outcome: Outcome) -
     context.out.send(packet);
     context.tools.counters.traffic(Traffic::Translated, 1);
     Done::Sent
+}
+
+/// True for an aggregate that has to be cut before it is hairpinned. Aggregated UDP is IPv4 without DF in between, so
+/// the second half might want to fragment its segments, when the packet that came in is there no more.
+fn cut_before_turning(packet: &Buffer<'_>) -> bool {
+    packet.offload.gso.is_some_and(|gso| gso.kind == GsoKind::Udp)
 }
 
 /// The rules for a packet by its source: the host's own traffic has not lost a hop to its kernel yet.

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use xlat_engine::Verdict;
+use xlat_engine::{Reason, Verdict};
+use xlat_nat64::Refusal;
 use xlat_tests::build::pattern;
 
 use crate::build::{self, Ends, Header, ICMP4, TCP, UDP};
@@ -137,6 +138,10 @@ fn returns(world: &mut World, client: &Client, seen: &Seen) {
     let ports = if protocol == ICMP4 { (mask_port, 0) } else { (seen.server_port, mask_port) };
     let (number, bytes) = message(protocol, ends, ports, 0x10);
     let reply = world.plain(&build::ip(ends, &Header::default(), number, &bytes));
+    // A client that answers a stored SYN by anything but its own lets the server wait on (RFC 6146 3.5.2.2).
+    if reply.verdict == Verdict::Dropped(Reason::State(Refusal::SoExists)) && protocol == TCP {
+        return;
+    }
     assert_eq!(reply.verdict, Verdict::Translated, "to {client:?} by {seen:?}");
     let Some(sent) = reply.sent.last() else { panic!("translated, and nothing was sent") };
     let Some(shape) = read(&sent.bytes) else { panic!("{sent:?}") };

@@ -261,4 +261,3 @@ pub fn configuration(data: &[u8]) {
         Err(error) => panic!("accepted, and refused by the engine: {error}"),
     }
 }
-

@@ -1,7 +1,8 @@
 //! An engine with its surroundings: it is given packets and watched. After every packet the rules that hold for all of
 //! them are checked; what holds for one kind of traffic only is the business of the targets.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use xlat_config::{Config, Hint};
 use xlat_engine::{Engine, EngineOptions, Output, Pipeline, Reason, Statistics, Traffic, Verdict, Worker};
@@ -67,8 +68,14 @@ pub fn host() -> HostAddresses {
     )
 }
 
-/// Reads a configuration that is right.
-pub fn config(toml: &str) -> Config {
+/// Reads a configuration that is right; the same one only once.
+pub fn config(toml: &'static str) -> Config {
+    static READ: Mutex<BTreeMap<&str, Config>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    read.entry(toml).or_insert_with(|| load(toml)).clone()
+}
+
+fn load(toml: &str) -> Config {
     match xlat_config::load("setup.toml", toml, &Hint::default()) {
         Ok(loaded) => loaded.config,
         Err(error) => panic!("{error}\n{toml}"),
@@ -155,6 +162,11 @@ impl World {
         for out in &reply.sent {
             let made = made(out);
             self.check_size(&input, shape.as_ref(), out, &made);
+            let whole = offload == Offload::NONE && shape.as_ref().is_some_and(|shape| !shape.is_fragment());
+            if whole && verdict != Verdict::Translated && made.is_error(&out.bytes) {
+                let quoted = &out.bytes[made.upper_at + 8..];
+                assert!(bytes.starts_with(quoted), "quotes something else: {quoted:02x?}");
+            }
         }
         if offload.gso.is_none()
             && let (Some(shape), Verdict::Translated) = (&shape, verdict)

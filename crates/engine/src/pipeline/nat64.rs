@@ -14,7 +14,7 @@ use xlat_translate::refusal::{
 
 use super::stateful::Recorder;
 use super::tuple::{Tuple, is_echo4, is_echo6};
-use super::{Context, Done, Stop, fragments, rewrite4, rewrite6, send4, send6};
+use super::{Context, Done, Stop, cut_before_turning, fragments, rewrite4, rewrite6, send4, send6};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
 
@@ -106,6 +106,9 @@ pub(super) fn forward6(
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
     }
+    if cut_before_turning(packet) {
+        return Ok(Done::Segment);
+    }
     let mut original = [0; own_error::MAX_LEN];
     let kept = packet.len().min(original.len());
     original[..kept].copy_from_slice(&packet.bytes()[..kept]);
@@ -114,7 +117,8 @@ pub(super) fn forward6(
         return Ok(Done::Segment);
     }
     let tuple = Tuple { src_port: mask.port, dst_port, ..tuple };
-    turn_back(context, instance, nat64, packet, &original[..kept], (tuple, datagram)).map_err(silent)
+    turn_back(context, instance, nat64, packet, &original[..kept], (tuple, datagram))
+        .map_err(Stop::in_second_half)
 }
 
 /// Translates a packet from an IPv4 server whose tuple is known, and sends it (RFC 6146 3.5, 3.6).
@@ -208,6 +212,16 @@ fn error_six_to_four(
     }
     let first = &instance.rewrites.hairpin_first;
     xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id).map_err(Stop::from)?;
+    turn_error_back(context, instance, nat64, packet).map_err(Stop::in_second_half)
+}
+
+/// The second half of an ICMP error from one IPv6 client to another.
+fn turn_error_back(
+    context: &mut Context<'_>,
+    instance: &Instance,
+    nat64: &Nat64,
+    packet: &mut Buffer<'_>,
+) -> Result<Done, Stop> {
     let parsed = parse4(packet.bytes())?;
     let plan = error_plan6(nat64, &parsed)?;
     let outcome = xlat_translate::four_to_six(packet, &parsed, &plan, &instance.rewrites.hairpin_second)?;
@@ -253,11 +267,6 @@ pub(crate) fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Ad
         inner: Some(Flow { src: client.addr, dst: server, ports: Some((client.port, dst_port)) }),
         datagram: None,
     })
-}
-
-/// The sender of a hairpinned packet is IPv6; errors about its IPv4 form are not for it.
-fn silent(stop: Stop) -> Stop {
-    Stop { answer: None, ..stop }
 }
 
 /// A protocol without state, or ICMPv6 that is neither echo nor error.

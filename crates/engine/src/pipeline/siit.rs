@@ -7,7 +7,7 @@ use xlat_translate::refusal::{
 };
 use xlat_translate::siit::{Addresses4, Addresses6, SiitTables, Untranslatable};
 
-use super::{Context, Done, Stop, rewrite4, rewrite6, send4, send6};
+use super::{Context, Done, Stop, cut_before_turning, rewrite4, rewrite6, send4, send6};
 use crate::instance::Instance;
 use crate::reason::Reason;
 
@@ -41,11 +41,14 @@ pub(super) fn six_to_four(
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
     }
+    if cut_before_turning(packet) {
+        return Ok(Done::Segment);
+    }
     let first = &instance.rewrites.hairpin_first;
     if xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id)? == Outcome::Segment {
         return Ok(Done::Segment);
     }
-    turn_back(context, instance, tables, packet).map_err(silent)
+    turn_back(context, instance, tables, packet).map_err(Stop::in_second_half)
 }
 
 pub(super) fn four_to_six(
@@ -72,11 +75,6 @@ fn turn_back(
     let plan = plan6(context, tables, &parsed, true)?;
     let outcome = xlat_translate::four_to_six(packet, &parsed, &plan, &instance.rewrites.hairpin_second)?;
     Ok(send6(context, packet, outcome))
-}
-
-/// The sender is IPv6 and would not understand an error about an IPv4 packet.
-fn silent(stop: Stop) -> Stop {
-    Stop { answer: None, ..stop }
 }
 
 fn plan4(addresses: &Addresses4) -> Plan<std::net::Ipv4Addr> {
