@@ -51,6 +51,8 @@ pub(crate) struct Generation {
     pub(crate) host: HostAddresses,
     pub(crate) hops: Hops,
     pub(crate) error_rate: Rate,
+    /// An instance wants each packet in its log (`logging-debug`).
+    pub(crate) traces: bool,
 }
 
 /// State of one instance in numbers.
@@ -112,6 +114,7 @@ impl Engine {
             host,
             hops: old.hops,
             error_rate: old.error_rate,
+            traces: old.traces,
         }));
     }
 
@@ -158,7 +161,13 @@ impl Engine {
 
 impl Generation {
     fn empty(options: &EngineOptions, host: HostAddresses) -> Self {
-        Self { instances: Vec::new(), host, hops: options.hops, error_rate: error_rate(std::iter::empty()) }
+        Self {
+            instances: Vec::new(),
+            host,
+            hops: options.hops,
+            error_rate: error_rate(std::iter::empty()),
+            traces: false,
+        }
     }
 
     /// The generation after this one.
@@ -175,6 +184,7 @@ impl Generation {
             error_rate: error_rate(instances.iter().map(|instance| instance.error_rate)),
             host: self.host.clone(),
             hops: self.hops,
+            traces: config.instances.iter().any(|instance| instance.global.logging_debug),
             instances,
         })
     }

@@ -64,11 +64,15 @@ impl fmt::Display for Explanation {
 impl Engine {
     /// Says what would become of `packet`, an IP packet, if it came now with the firewall mark `mark`.
     pub fn explain(&self, packet: &[u8], mark: u32) -> Explanation {
-        let generation = self.current().load_full();
-        let mut trace = Trace { steps: Vec::new(), mark };
-        let verdict = trace.packet(&generation, packet);
-        Explanation { steps: trace.steps, verdict }
+        explain(&self.current().load(), packet, mark)
     }
+}
+
+/// The same under one configuration.
+pub(crate) fn explain(generation: &Generation, packet: &[u8], mark: u32) -> Explanation {
+    let mut trace = Trace { steps: Vec::new(), mark };
+    let verdict = trace.packet(generation, packet);
+    Explanation { steps: trace.steps, verdict }
 }
 
 struct Trace {

@@ -12,6 +12,7 @@
 //! set from outside.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod counters;
 mod engine;
 mod explain;

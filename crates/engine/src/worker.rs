@@ -11,8 +11,10 @@ use xlat_translate::policy::Hops;
 use xlat_translate::refusal::Answer;
 use xlat_translate::rfc6791;
 
+use crate::ahead;
 use crate::counters::{Counters, Traffic};
 use crate::engine::{Engine, Generation};
+use crate::explain::{Explanation, explain};
 use crate::limiter::{Limiter, Rate};
 use crate::pipeline::{self, Context, Recorder};
 use crate::random::Random;
@@ -31,6 +33,9 @@ pub trait Output {
 
     /// Notes a line for the log of `instance`. Called on the packet path: must not block.
     fn log(&mut self, _instance: &str, _event: LogEvent) {}
+
+    /// Notes what is about to become of a packet, where `logging-debug` asks for it. Must not block.
+    fn trace(&mut self, _explanation: &Explanation) {}
 }
 
 /// What `logging-bib` and `logging-session` ask for.
@@ -96,7 +101,16 @@ impl Worker {
     /// `mark` is the packet's firewall mark (0 where it is not known). The packet's content is unspecified afterwards.
     pub fn process(&mut self, packet: &mut Buffer<'_>, mark: u32, out: &mut dyn Output) -> Verdict {
         let generation = self.generation.load();
+        if generation.traces {
+            out.trace(&explain(generation, packet.bytes(), mark));
+        }
         pipeline::process(&mut Context { generation, tools: &mut self.tools, out, mark }, packet)
+    }
+
+    /// Says which packets are about to be processed, so that what the tables have about them is fetched from memory
+    /// for all of them at the same time. Worth while for a batch; never needed.
+    pub fn expect<'p>(&mut self, packets: impl IntoIterator<Item = &'p [u8]>) {
+        ahead::look_ahead(self.generation.load(), packets);
     }
 
     /// Does what is due: ends what has timed out. To be called about four times a second, by every worker.
