@@ -289,7 +289,7 @@ pub struct Limits {
     pub max_bib_entries_per_prefix: u32,
     /// Length of the prefix that counts as one subscriber, 1 to 128.
     pub source_prefix_length: u8,
-    /// ICMP errors per second that the translator itself sends to one destination (RFC 7915 refers to RFC 4443 2.4 (f)).
+    /// ICMP errors per second that the translator itself sends to one destination, 0 for none (RFC 7915 refers to RFC 4443 2.4 (f)).
     pub icmp_error_rate: u32,
     /// ICMP errors that may go to one destination at once.
     pub icmp_error_burst: u32,

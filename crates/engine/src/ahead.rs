@@ -57,3 +57,53 @@ fn ports(protocol: u8, message: &[u8]) -> Option<(Protocol, (u16, u16))> {
         _other => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2001:db8::8 to anywhere, next header and first bytes of the message as given.
+    fn six(next_header: u8, message: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0; ipv6::LEN];
+        ipv6::Header {
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: message.len() as u16,
+            next_header,
+            hop_limit: 64,
+            src: "2001:db8::8".parse().unwrap(),
+            dst: "64:ff9b::1".parse().unwrap(),
+        }
+        .write(packet.first_chunk_mut().unwrap());
+        packet.extend(message);
+        packet
+    }
+
+    #[test]
+    fn keys_are_those_of_the_tables() {
+        let from6 = |protocol, port| {
+            Some(Coming::From6(protocol, Transport6 { addr: "2001:db8::8".parse().unwrap(), port }))
+        };
+        let message = [0x12, 0x34, 0, 53, 0xab, 0xcd, 0, 0];
+        assert_eq!(key(&six(protocol::UDP, &message)), from6(Protocol::Udp, 0x1234));
+        assert_eq!(key(&six(protocol::TCP, &message)), from6(Protocol::Tcp, 0x1234));
+        assert_eq!(key(&six(protocol::ICMPV6, &message)), from6(Protocol::Icmp, 0xabcd));
+        assert_eq!(key(&six(protocol::FRAGMENT, &message)), None);
+        // An IPv4 header with four bytes of options.
+        let mut four =
+            vec![0x46, 0, 0, 32, 0, 0, 0, 0, 64, protocol::UDP, 0, 0, 203, 0, 113, 16, 192, 0, 2, 1];
+        four.extend([1, 1, 1, 0]);
+        four.extend(message);
+        let mask = Transport4 { addr: [192, 0, 2, 1].into(), port: 53 };
+        assert_eq!(key(&four), Some(Coming::To4(Protocol::Udp, mask)));
+    }
+
+    #[test]
+    fn what_is_cut_short_has_no_key() {
+        for message in [protocol::UDP, protocol::TCP, protocol::ICMPV6].map(|next| six(next, &[0; 2])) {
+            for len in 0..message.len() - 1 {
+                assert_eq!(key(&message[..len]), None);
+            }
+        }
+    }
+}

@@ -39,8 +39,11 @@ impl Limiter {
         Self { key, buckets: vec![empty; PLACES].into() }
     }
 
-    /// True if an error may go to `destination` now; takes a token then.
+    /// True if an error may go to `destination` now; takes a token then. A rate of zero switches errors off.
     pub(crate) fn allows(&mut self, destination: IpAddr, rate: Rate, now_ms: u64) -> bool {
+        if rate.per_second == 0 {
+            return false;
+        }
         let name = match destination {
             // The mapped form keeps the two families apart: no packet from a wire has such a source.
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -101,6 +104,12 @@ mod tests {
         let destination = "192.0.2.1".parse().unwrap();
         let sent = (0..10_000).filter(|ms| limiter.allows(destination, RATE, *ms)).count();
         assert!((110..=120).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_silence() {
+        let off = Rate { per_second: 0, burst: 20 };
+        assert!(!Limiter::new([7; 16]).allows("192.0.2.1".parse().unwrap(), off, 1000));
     }
 
     #[test]
