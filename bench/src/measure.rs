@@ -50,8 +50,20 @@ impl Timing {
 pub fn packets(
     rounds: usize,
     warm: bool,
-    mut fill: impl FnMut(usize, &mut [u8]) -> usize,
+    fill: impl FnMut(usize, &mut [u8]) -> usize,
     mut work: impl FnMut(usize, &mut Buffer<'_>) -> Result<(), Error>,
+) -> Result<Timing, Error> {
+    batches(rounds, warm, fill, |number, batch| {
+        batch.iter_mut().enumerate().try_for_each(|(at, packet)| work(number + at, packet))
+    })
+}
+
+/// The same with a batch of packets at a time; `work` gets the number of the first one.
+pub fn batches(
+    rounds: usize,
+    warm: bool,
+    mut fill: impl FnMut(usize, &mut [u8]) -> usize,
+    mut work: impl FnMut(usize, &mut [Buffer<'_>]) -> Result<(), Error>,
 ) -> Result<Timing, Error> {
     let mut slots = vec![[0u8; SLOT]; BATCH];
     let mut ends = [0; BATCH];
@@ -63,10 +75,11 @@ pub fn packets(
             for (at, (slot, end)) in slots.iter_mut().zip(&mut ends).enumerate() {
                 *end = buffer::HEADROOM + fill(number + at, &mut slot[buffer::HEADROOM..]);
             }
+            let buffer = |(slot, end)| Buffer::new(slot, buffer::HEADROOM, end, Offload::NONE);
+            let mut batch: Vec<_> =
+                slots.iter_mut().map(<[u8; SLOT]>::as_mut_slice).zip(ends).map(buffer).collect();
             let start = Instant::now();
-            for (at, (slot, end)) in slots.iter_mut().zip(&ends).enumerate() {
-                work(number + at, &mut Buffer::new(slot, buffer::HEADROOM, *end, Offload::NONE))?;
-            }
+            work(number, &mut batch)?;
             time += start.elapsed();
             number += BATCH;
         }

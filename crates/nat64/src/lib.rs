@@ -9,6 +9,7 @@
 //! - [`Reassembly`] is independent of both.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod events;
 mod fifo;
 mod hash;
@@ -30,6 +31,7 @@ mod tcp;
 mod types;
 mod usage;
 
+pub use ahead::Coming;
 pub use events::{BibInfo, Events, SessionInfo};
 pub use policy::{Limits, Policy, PolicyConfig, PolicyError, Pool4Entry, StaticEntry};
 

@@ -131,6 +131,13 @@ impl Records {
         }
     }
 
+    /// Reads from every cache line of a BIB entry that may be there; what it gives means nothing.
+    pub(crate) fn touch(&self, bib: u32) -> u32 {
+        let Some(entry) = self.bib.get(bib) else { return 0 };
+        let session = entry.first.as_ref().map_or(0, |first| first.stamp ^ first.remote_addr);
+        session ^ entry.client.to_bits() as u32 ^ entry.generation ^ u32::from(entry.mask_port)
+    }
+
     /// Positions to walk over to see every session.
     pub(crate) fn positions(&self) -> u32 {
         self.bib.end().saturating_add(self.more.end())

@@ -117,6 +117,11 @@ impl Shard {
         self.by_client[protocol.index()].find(hash, |bib| self.records.bib[bib].client() == client)
     }
 
+    /// The BIB entry that is probably meant by a hash; the entry itself is not looked at.
+    pub(crate) fn guess(&self, hash: u64, protocol: Protocol) -> Option<u32> {
+        self.by_client[protocol.index()].find(hash, |_| true)
+    }
+
     /// The BIB entry that a handle points to, if it still stands for that mask.
     pub(crate) fn verify(&self, bib: u32, protocol: Protocol, mask: Transport4) -> Option<&Bib> {
         self.records.bib.get(bib).filter(|entry| entry.protocol == protocol && entry.mask() == mask)

@@ -106,6 +106,11 @@ impl Usage {
         Ok(())
     }
 
+    /// Sessions in all.
+    pub(crate) fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
     /// Counts what the administrator made: no limit applies.
     pub(crate) fn count(&self, hasher: &Hasher, counting: Counting, client: Ipv6Addr, amount: Amount) {
         self.bib.fetch_add(amount.bib.into(), Ordering::Relaxed);

@@ -10,7 +10,7 @@ use xlat_bench::report::{Budget, Table};
 use xlat_bench::{Error, measure};
 use xlat_engine::{Engine, Worker};
 use xlat_packet::layers::{self, Extent, Layers4};
-use xlat_packet::tcp;
+use xlat_packet::{Buffer, tcp};
 
 use crate::Scale;
 use crate::world::{Sink, config, embed, engine, process};
@@ -32,8 +32,12 @@ pub(crate) fn measure(table: &mut Table, scale: Scale) -> Result<(), Error> {
             worlds.push((name, opened, world.memory()?, flows));
         }
         let budget = (name == "1 M").then_some(Budget::AtMost(200.0));
-        table.timing(&format!("UDP, {name} flows, 6 to 4"), world.established6(scale, 0)?, budget);
-        table.timing(&format!("UDP, {name} flows, 4 to 6"), world.established4(scale, 0)?, budget);
+        for (way, batched) in [("", true), (", one by one", false)] {
+            world.batched = batched;
+            table.timing(&format!("UDP, {name} flows, 6 to 4{way}"), world.established6(scale, 0)?, budget);
+            table.timing(&format!("UDP, {name} flows, 4 to 6{way}"), world.established4(scale, 0)?, budget);
+        }
+        world.batched = true;
         if name == "1 M" {
             let timing = world.established6(scale, PAUSE)?;
             table.timing("UDP, 1 M flows, 6 to 4, lifetime restarted by each", timing, None);
@@ -100,6 +104,8 @@ struct World {
     /// Of each flow.
     masks: Vec<(Ipv4Addr, u16)>,
     opened: usize,
+    /// Packets are announced to the worker a batch at a time.
+    batched: bool,
     resident_before: u64,
     now: u64,
 }
@@ -128,7 +134,7 @@ impl World {
         let engine = engine(&config)?;
         let mut worker = engine.worker();
         worker.set_now(PAUSE);
-        Ok(Self { worker, engine, upper, masks, opened: 0, resident_before, now: PAUSE })
+        Ok(Self { worker, engine, upper, masks, opened: 0, batched: true, resident_before, now: PAUSE })
     }
 
     /// Opens at least `flows` more flows, and times their first packets. TCP flows are answered too.
@@ -170,11 +176,16 @@ impl World {
         let mut out = Sink(|bytes: &[u8]| {
             black_box(bytes);
         });
-        let (worker, now) = (&mut self.worker, &mut self.now);
-        measure::packets(scale.rounds, true, fill, |_, packet| {
-            *now += pause;
-            worker.set_now(*now);
-            process(worker, packet, &mut out)
+        let (worker, now, batched) = (&mut self.worker, &mut self.now, self.batched);
+        measure::batches(scale.rounds, true, fill, |_, batch| {
+            if batched {
+                worker.expect(batch.iter().map(Buffer::bytes));
+            }
+            batch.iter_mut().try_for_each(|packet| {
+                *now += pause;
+                worker.set_now(*now);
+                process(worker, packet, &mut out)
+            })
         })
     }
 
@@ -188,11 +199,16 @@ impl World {
         let mut out = Sink(|bytes: &[u8]| {
             black_box(bytes);
         });
-        let (worker, now) = (&mut self.worker, &mut self.now);
-        measure::packets(scale.rounds, true, fill, |_, packet| {
-            *now += pause;
-            worker.set_now(*now);
-            process(worker, packet, &mut out)
+        let (worker, now, batched) = (&mut self.worker, &mut self.now, self.batched);
+        measure::batches(scale.rounds, true, fill, |_, batch| {
+            if batched {
+                worker.expect(batch.iter().map(Buffer::bytes));
+            }
+            batch.iter_mut().try_for_each(|packet| {
+                *now += pause;
+                worker.set_now(*now);
+                process(worker, packet, &mut out)
+            })
         })
     }
 
