@@ -12,7 +12,6 @@ use xlat_translate::refusal::Answer;
 use xlat_translate::rfc6791;
 
 use crate::ahead;
-use crate::ahead;
 use crate::counters::{Counters, Traffic};
 use crate::engine::{Engine, Generation};
 use crate::explain::{Explanation, explain};
@@ -106,12 +105,6 @@ impl Worker {
             out.trace(&explain(generation, packet.bytes(), mark));
         }
         pipeline::process(&mut Context { generation, tools: &mut self.tools, out, mark }, packet)
-    }
-
-    /// Says which packets are about to be processed, so that what the tables have about them is fetched from memory
-    /// for all of them at the same time. Worth while for a batch; never needed.
-    pub fn expect<'p>(&mut self, packets: impl IntoIterator<Item = &'p [u8]>) {
-        ahead::look_ahead(self.generation.load(), packets);
     }
 
     /// Says which packets are about to be processed, so that what the tables have about them is fetched from memory
