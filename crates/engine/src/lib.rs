@@ -16,6 +16,7 @@ mod ahead;
 mod counters;
 mod engine;
 mod explain;
+mod identification;
 mod instance;
 mod limiter;
 mod pipeline;

@@ -15,6 +15,7 @@ use crate::ahead;
 use crate::counters::{Counters, Traffic};
 use crate::engine::{Engine, Generation};
 use crate::explain::{Explanation, explain};
+use crate::identification::Identifications;
 use crate::limiter::{Limiter, Rate};
 use crate::pipeline::{self, Context, Recorder};
 use crate::random::Random;
@@ -64,19 +65,19 @@ pub(crate) struct Tools {
     pub(crate) random: Random,
     pub(crate) now: Instant,
     pub(crate) recorder: Recorder,
+    /// Identifications for IPv4 packets whose original had none.
+    pub(crate) ids: Identifications,
     /// Holds one segment of an aggregate, or one held fragment, with headroom.
     pub(crate) segment: Vec<u8>,
     /// Holds one piece of a packet that is being fragmented, with headroom.
     pub(crate) piece: Vec<u8>,
     limiter: Limiter,
-    next_id: u16,
 }
 
 impl Worker {
     pub(crate) fn new(engine: Arc<Engine>, counters: Arc<Counters>, seed: [u8; 16]) -> Self {
         let generation = Cache::new(engine.current());
         let mut random = Random::new(seed);
-        let next_id = random.next_u64() as u16;
         let room = buffer::HEADROOM + buffer::MAX_PACKET;
         let tools = Tools {
             counters,
@@ -85,8 +86,8 @@ impl Worker {
             segment: vec![0; room],
             piece: vec![0; room],
             limiter: Limiter::new(seed),
+            ids: Identifications::new(&mut random),
             random,
-            next_id,
         };
         Self { engine, generation, tools }
     }
@@ -139,12 +140,6 @@ impl Worker {
 }
 
 impl Tools {
-    /// An identification for an IPv4 packet whose original had none.
-    pub(crate) fn fresh_id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
-    }
-
     /// Sends the ICMP error `answer` about `offender` to its sender, if the rules and the limit allow one.
     pub(crate) fn answer(
         &mut self,
@@ -181,7 +176,7 @@ impl Tools {
             let destination = ipv4::Header::parse(offender)?.src;
             // A host without IPv4 of its own has the dummy address (RFC 7600).
             let src = host.source_for4(destination).unwrap_or(rfc6791::DUMMY);
-            let id = self.fresh_id();
+            let id = self.ids.own();
             let len = own_error::build4(message, offender, answer, src, hop_limit, id)?;
             (IpAddr::V4(destination), len, Traffic::ErrorsSent4)
         };

@@ -99,7 +99,7 @@ pub(super) fn forward6(
         inner: None,
         datagram,
     };
-    let fresh_id = context.tools.fresh_id();
+    let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     let target = Transport4 { addr: dst4, port: dst_port };
     if !nat64.policy.owns(tuple.protocol, target) {
         let policy = rewrite6(context, instance, parsed);
@@ -194,7 +194,7 @@ fn error_six_to_four(
     parsed: &Parsed6,
 ) -> Result<Done, Stop> {
     let plan = error_plan4(nat64, parsed)?;
-    let fresh_id = context.tools.fresh_id();
+    let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     let hairpin = plan.inner.is_some_and(|inner| {
         let (protocol, port) = match parsed.inner.map(|inner| inner.upper) {
             Some(Upper::Tcp { src_port, .. }) => (Protocol::Tcp, src_port),

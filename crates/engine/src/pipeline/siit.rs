@@ -35,7 +35,7 @@ pub(super) fn six_to_four(
         )
         .map_err(stop)?;
     let plan = plan4(&addresses);
-    let fresh_id = context.tools.fresh_id();
+    let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     if !addresses.hairpin {
         let policy = rewrite6(context, instance, parsed);
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
