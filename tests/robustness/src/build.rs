@@ -1,12 +1,14 @@
 //! Packets from few decisions, with headers and checksums of our own: nothing here comes from the crates under test.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use xlat_tests::build::{add, pattern, pseudo, sum};
 
 use crate::input::Input;
 
-/// Protocol numbers.
+/// The SYN flag of TCP.
+pub const SYN: u8 = 2;
+/// Protocol numbers: TCP.
 pub const TCP: u8 = 6;
 /// UDP.
 pub const UDP: u8 = 17;
@@ -31,6 +33,14 @@ impl Ends {
         match self {
             Self::V4(src, dst) => Self::V4(dst, src),
             Self::V6(src, dst) => Self::V6(dst, src),
+        }
+    }
+
+    /// Where the packet comes from.
+    pub fn source(self) -> IpAddr {
+        match self {
+            Self::V4(src, _) => src.into(),
+            Self::V6(src, _) => src.into(),
         }
     }
 

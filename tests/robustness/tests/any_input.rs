@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use xlat_robustness::targets;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
     fn six_to_four(data in prop::collection::vec(any::<u8>(), 0..300)) {
