@@ -57,12 +57,10 @@ pub fn six_to_four(
     if !packet.resize_front(outer.upper_at, ipv4::LEN) {
         return Err(Refusal::NoHeadroom.into());
     }
-    let field = match outer.upper {
-        // No checksum in IPv6 (RFC 6935) stays none in IPv4.
-        Upper::Udp { checksum: 0, .. } if packet.offload.checksum == Checksum::Complete => Field::Leave,
-        Upper::Udp { .. } | Upper::Tcp { .. } | Upper::Icmp { .. } | Upper::LaterFragment | Upper::Other => {
-            Field::of(packet.offload.checksum)
-        }
+    let field = match (outer.upper, Field::of(packet.offload.checksum)) {
+        // No checksum in IPv6 (RFC 6935) stays none in IPv4. A partial sum of zero is a sum.
+        (Upper::Udp { checksum: 0, .. }, Field::Update) => Field::Leave,
+        (_, field) => field,
     };
     let (place, message) = packet.bytes_mut().split_at_mut(ipv4::LEN);
     if let Some(place) = place.first_chunk_mut() {
