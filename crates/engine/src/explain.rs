@@ -336,7 +336,7 @@ impl Trace {
             return Err(Verdict::Dropped(Reason::State(Refusal::MaskDomainNotFound)));
         };
         let detail = format!(
-            "no BIB entry for {client} ({}) yet: it would get one from pool4, such as {} port {} to {}{}",
+            "no BIB entry for {client} ({}) yet: it would get one from pool4: {} port {} to {}{}; the first stands for it below",
             tuple.protocol,
             entry.prefix,
             entry.first_port,
