@@ -101,8 +101,8 @@ fn outbound(input: &mut Input<'_>, world: &mut World, seen: &mut HashMap<Client,
     if reply.verdict != Verdict::Translated {
         return;
     }
-    let sent = reply.sent.iter().filter_map(|sent| Some((read(&sent.bytes)?, sent)));
-    let Some((shape, sent)) = sent.filter(|(shape, sent)| !shape.is_error(&sent.bytes)).last() else {
+    let mut sent = reply.sent.iter().rev().filter_map(|sent| Some((read(&sent.bytes)?, sent)));
+    let Some((shape, sent)) = sent.find(|(shape, sent)| !shape.is_error(&sent.bytes)) else {
         panic!("translated, and nothing was sent");
     };
     let Ends::V4(mask, to) = shape.ends else { panic!("{shape:?}") };

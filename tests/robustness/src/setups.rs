@@ -132,7 +132,8 @@ icmp-error-burst = 5
     ..LINKS
 };
 
-const TOGETHER: Setup = Setup {
+/// Several side by side; the last one would take some of what the NAT64 returns.
+pub const TOGETHER: Setup = Setup {
     toml: r#"
 [[instance]]
 name = "off"
@@ -141,15 +142,15 @@ type = "siit"
 manually-enabled = false
 pool6 = "2001:db8:ff::/48"
 [[instance]]
-name = "siit"
-type = "siit"
-eamt = ["198.51.100.0/24 2001:db8:a::/120", "192.0.2.64/28 2001:db8:b::/124"]
-[[instance]]
 name = "nat64"
 type = "nat64"
 pool4 = ["203.0.113.2", "203.0.113.4/30"]
 [instance.global]
 pool6 = "64:ff9b::/96"
+[[instance]]
+name = "siit"
+type = "siit"
+eamt = ["198.51.100.0/24 2001:db8:a::/120", "192.0.2.64/28 64:ff9b::cb00:7100/124"]
 "#,
     ..LINKS
 };
@@ -219,7 +220,7 @@ pub fn address6(input: &mut Input<'_>) -> std::net::Ipv6Addr {
         // 2001:db8:100::/40: three bytes, the u octet, the last byte.
         144..224 => {
             let v4 = embedded(input);
-            0x2001_0db8_01 << 88 | (v4 >> 8) << 64 | (v4 & 0xff) << 48
+            0x0020_010d_b801 << 88 | (v4 >> 8) << 64 | (v4 & 0xff) << 48
         }
         // 2001:db8:64:ff9b::/64: the u octet, four bytes.
         224..255 => 0x2001_0db8_0064_ff9b << 64 | embedded(input) << 24,

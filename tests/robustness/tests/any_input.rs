@@ -1,4 +1,5 @@
 //! The targets on random bytes, and on the corpus that fuzzing has found.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something it relies on fails")]
 
 use std::path::Path;
 

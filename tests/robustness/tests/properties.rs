@@ -1,14 +1,16 @@
 //! What mathematics says of translation: there and back is the identity on what survives, an aggregate is its segments,
 //! fragments are their datagram, an error quotes what its receiver sent. That checksums stay as right or as wrong as they
 //! were, that sizes fit and that the books agree is checked on the way, for every packet, by the world itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something it relies on fails")]
 
 mod common;
 
 use common::{Sample, by_pool6, echo_or_ports, ends6, samples, siit4, siit6, without_lost};
 use proptest::prelude::*;
-use xlat_engine::Verdict;
+use xlat_engine::{Reason, Verdict};
+use xlat_nat64::Refusal;
 use xlat_robustness::build::{self, Ends, Header, Part, UDP};
-use xlat_robustness::setups::{NAT64, SIIT};
+use xlat_robustness::setups::{NAT64, SIIT, TOGETHER};
 use xlat_robustness::shape::{Packet, Shape, read, read_made, reassemble};
 use xlat_robustness::world::World;
 
@@ -156,4 +158,17 @@ proptest! {
         prop_assert_eq!(inner.len(), len);
         prop_assert_eq!(without_lost(inner), without_lost(&sent[..len]));
     }
+}
+
+/// A packet that the first translator turned around and then had no client for is IPv4 by then: the next translator,
+/// which would have taken the packet that came in, must not see it.
+#[test]
+fn a_packet_that_was_turned_around_is_offered_to_nobody_else() {
+    let mut world = World::new(&TOGETHER);
+    let masks = [0x64, 0xff9b, 0, 0, 0, 0, 0xcb00, 0x7102];
+    let ends = Ends::V6([0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 7].into(), masks.into());
+    let message = build::udp(ends, (1000, 2000), b"nobody is there", 0);
+    let reply = world.plain(&build::ip(ends, &Header::default(), UDP, &message));
+    assert_eq!(reply.verdict, Verdict::Returned(Reason::State(Refusal::Bib4NotFound)));
+    assert_eq!(reply.sent, []);
 }

@@ -1,5 +1,6 @@
 //! Where the corpus begins: packets of the golden vectors and real configurations, written on request by
 //! `cargo test -p xlat-robustness --test seeds -- --ignored`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something it relies on fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! A busy day of one engine: two threads with a worker each play thousands of clients and their servers, while a third
 //! thread changes configuration and host addresses and lets the clock jump. Every payload carries the name of its flow, so
 //! that a packet that reaches the wrong client is found out. The pool is too small for all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something it relies on fails")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
