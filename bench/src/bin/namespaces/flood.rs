@@ -27,7 +27,8 @@ const UNDER_WAY: Duration = Duration::from_millis(100);
 pub(crate) fn measure(lab: &Lab, subject: &Subject, flows: usize, time: Duration) -> Result<Sample, Error> {
     let program = std::env::current_exe()?;
     let millis = time.as_millis();
-    let line = format!("{} send {} {} {flows} {millis}", program.display(), subject.from, subject.to);
+    let Subject { device, from, to, .. } = subject;
+    let line = format!("{} send {device} {from} {to} {flows} {millis}", program.display());
     let (cpu, count) = (cpu_time(subject.process)?, received(lab)?);
     lab.a.run(&line)?;
     std::thread::sleep(UNDER_WAY);
@@ -57,9 +58,11 @@ pub(crate) fn receive() -> Result<(), Error> {
     }
 }
 
-/// In A: `FROM TO FLOWS MILLISECONDS`; sends by `eth0`, one packet of each flow after the other.
+/// In A: `DEVICE FROM TO FLOWS MILLISECONDS`; sends one packet of each flow after the other.
 pub(crate) fn send(words: &[&str]) -> Result<(), Error> {
-    let [from, to, flows, millis] = words else { return Err("send FROM TO FLOWS MILLISECONDS".into()) };
+    let [device, from, to, flows, millis] = words else {
+        return Err("send DEVICE FROM TO FLOWS MILLISECONDS".into());
+    };
     let (from, to): (IpAddr, IpAddr) = (from.parse()?, to.parse()?);
     let time = Duration::from_millis(millis.parse()?);
     // So many frames that all batches are full and the flows come in turns.
@@ -67,12 +70,12 @@ pub(crate) fn send(words: &[&str]) -> Result<(), Error> {
     let count = usize::from(flows) * BATCH;
     let frames: Option<Vec<Vec<u8>>> = (0..flows).map(|flow| frame(from, to, flow)).collect();
     let frames = frames.ok_or("addresses of different families")?;
-    let device = getifaddrs()?
-        .filter(|address| address.interface_name == "eth0")
+    let link = getifaddrs()?
+        .filter(|address| address.interface_name == *device)
         .find_map(|address| address.address?.as_link_addr().copied())
-        .ok_or("there is no eth0")?;
+        .ok_or("there is no such device")?;
     let socket = socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None)?;
-    socket::bind(socket.as_raw_fd(), &device)?;
+    socket::bind(socket.as_raw_fd(), &link)?;
     let slices: Vec<[IoSlice<'_>; 1]> =
         (0..count).map(|number| [IoSlice::new(&frames[number % frames.len()])]).collect();
     let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =

@@ -1,6 +1,6 @@
-//! The network: A -- T -- V, each cable a veth pair with its offloads on, T a router for both protocols with all
-//! translators running at the same time. Which of them a packet meets is up to its destination, so that taking turns costs
-//! nothing.
+//! The network: A and V with a router for each subject between them (one for plain forwarding, so that nothing of a translator
+//! is in its way), every cable a veth pair with its offloads on. All run at the same time, and A's destination decides which
+//! one a packet meets: taking turns costs nothing.
 
 use std::fs::{self, DirBuilder};
 use std::net::IpAddr;
@@ -16,14 +16,7 @@ pub(crate) const MAC_A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
 /// Ethernet address of T on the side of A.
 pub(crate) const MAC_T: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
 
-const A6: &str = "2001:db8:a::2";
-const A4: &str = "192.0.2.2";
-const V6: &str = "2001:db8:b::2";
-const V4: &str = "198.51.100.2";
-
 const NAT64: &str = r#"
-[device]
-name = "xlat0"
 [[instance]]
 name = "nat64"
 type = "nat64"
@@ -33,12 +26,10 @@ pool6 = "64:ff9b::/96"
 "#;
 
 const SIIT: &str = r#"
-[device]
-name = "xlat1"
 [[instance]]
 name = "siit"
 type = "siit"
-eamt = ["203.0.113.128/32 2001:db8:a::2/128"]
+eamt = ["203.0.113.128/32 2001:db8:a2::2/128"]
 [instance.global]
 pool6 = "2001:db8:64::/96"
 "#;
@@ -48,8 +39,16 @@ tun-device tayga0
 ipv4-addr 203.0.113.193
 ipv6-addr 2001:db8:7a::1
 prefix 2001:db8:65::/96
-map 203.0.113.192 2001:db8:a::2
+map 203.0.113.192 2001:db8:a3::2
 ";
+
+/// What is reached by each router besides the links: IPv6 seen from A, IPv4 seen from V.
+const BEYOND: [Option<(&str, &str)>; 4] = [
+    None,
+    Some(("64:ff9b::/96", "203.0.113.64/32")),
+    Some(("2001:db8:64::/96", "203.0.113.128/32")),
+    Some(("2001:db8:65::/96", "203.0.113.192/32")),
+];
 
 /// How long a program may take to start.
 const READY: Duration = Duration::from_secs(10);
@@ -59,6 +58,8 @@ const READY: Duration = Duration::from_secs(10);
 pub(crate) struct Subject {
     /// Its name in the tables.
     pub(crate) name: &'static str,
+    /// A's interface towards it.
+    pub(crate) device: &'static str,
     /// A's address.
     pub(crate) from: IpAddr,
     /// What A sends to in order to reach V by this subject.
@@ -73,7 +74,7 @@ pub(crate) struct Lab {
     subjects: Vec<Subject>,
     _programs: Vec<Background>,
     pub(crate) a: Namespace,
-    _t: Namespace,
+    _routers: Vec<Namespace>,
     pub(crate) v: Namespace,
     _folder: Folder,
 }
@@ -91,35 +92,46 @@ impl Lab {
     /// Builds the network and waits until all programs in it are ready.
     pub(crate) fn build() -> Result<Self, Error> {
         let folder = Folder::new()?;
-        let (a, t, v) = (Namespace::new("A")?, Namespace::new("T")?, Namespace::new("V")?);
-        wire(&a, &t, &v)?;
+        let (a, v) = (Namespace::new("A")?, Namespace::new("V")?);
+        let routers: Result<Vec<Namespace>, Error> =
+            (0..BEYOND.len()).map(|number| router(&a, &v, number)).collect();
+        let routers = routers?;
         let xlat = std::env::current_exe()?.with_file_name("xlat");
         if !xlat.is_file() {
             return Err(format!("there is no {}: cargo build --release -p xlat", xlat.display()).into());
         }
-        let nat64 = start_xlat(&t, &xlat, &folder.path, "nat64", NAT64)?;
-        let siit = start_xlat(&t, &xlat, &folder.path, "siit", SIIT)?;
-        let tayga = start_tayga(&t, &folder.path)?;
+        let nat64 = start_xlat(&routers[1], &xlat, &folder.path, "nat64", NAT64)?;
+        let siit = start_xlat(&routers[2], &xlat, &folder.path, "siit", SIIT)?;
+        let tayga = start_tayga(&routers[3], &folder.path)?;
         let mut iperf3 = Background::start(&v, "iperf3", v.line("iperf3 --server --forceflush"))?;
         iperf3.wait_for("listening", READY)?;
         let mut receive = v.command(&std::env::current_exe()?.to_string_lossy());
         receive.arg("receive");
         let mut sink = Background::start(&v, "the receiver", receive)?;
         sink.wait_for(super::flood::LISTENING, READY)?;
-        let subject = |name, from: &str, to: &str, process: Option<&Background>| -> Result<Subject, Error> {
-            Ok(Subject { name, from: from.parse()?, to: to.parse()?, process: process.map(Background::pid) })
-        };
+        let subject =
+            |name, device, from: &str, to: &str, process: Option<&Background>| -> Result<Subject, Error> {
+                let process = process.map(Background::pid);
+                Ok(Subject { name, device, from: from.parse()?, to: to.parse()?, process })
+            };
         let subjects = vec![
-            subject("plain IPv6", A6, V6, None)?,
-            subject("plain IPv4", A4, V4, None)?,
-            subject("xlat NAT64", A6, "64:ff9b::198.51.100.2", Some(&nat64))?,
-            subject("xlat SIIT", A6, "2001:db8:64::198.51.100.2", Some(&siit))?,
-            subject("tayga", A6, "2001:db8:65::198.51.100.2", Some(&tayga))?,
+            subject("plain IPv6", "eth0", "2001:db8:a0::2", "2001:db8:b0::2", None)?,
+            subject("plain IPv4", "eth0", "192.0.2.2", "198.51.100.2", None)?,
+            subject("xlat NAT64", "eth1", "2001:db8:a1::2", "64:ff9b::198.51.100.18", Some(&nat64))?,
+            subject("xlat SIIT", "eth2", "2001:db8:a2::2", "2001:db8:64::198.51.100.34", Some(&siit))?,
+            subject("tayga", "eth3", "2001:db8:a3::2", "2001:db8:65::198.51.100.50", Some(&tayga))?,
         ];
         for subject in &subjects {
             a.run(&format!("ping -n -c 1 -w 5 {}", subject.to))?;
         }
-        Ok(Self { subjects, _programs: vec![nat64, siit, tayga, iperf3, sink], a, _t: t, v, _folder: folder })
+        Ok(Self {
+            subjects,
+            _programs: vec![nat64, siit, tayga, iperf3, sink],
+            a,
+            v,
+            _routers: routers,
+            _folder: folder,
+        })
     }
 
     /// All subjects, plain IPv6 forwarding first.
@@ -128,35 +140,30 @@ impl Lab {
     }
 }
 
-fn wire(a: &Namespace, t: &Namespace, v: &Namespace) -> Result<(), Error> {
-    veth(a, "eth0", t, "eth0")?;
-    veth(v, "eth0", t, "eth1")?;
-    a.ip(&format!("link set eth0 address {}", text(MAC_A)))?;
+/// Router number `number` with its two links: `2001:db8:aN::/64` and `192.0.2.0/28` and so on to A, `2001:db8:bN::/64` and
+/// `198.51.100.0/28` and so on to V.
+fn router(a: &Namespace, v: &Namespace, number: usize) -> Result<Namespace, Error> {
+    let t = Namespace::new(&format!("T{number}"))?;
+    let (device, base) = (format!("eth{number}"), number * 16);
+    for (end, side, net4, on_t) in [(a, "a", "192.0.2", "eth0"), (v, "b", "198.51.100", "eth1")] {
+        veth(end, &device, &t, on_t)?;
+        end.address(&device, &format!("2001:db8:{side}{number}::2/64"))?;
+        end.address(&device, &format!("{net4}.{}/28", base + 2))?;
+        t.address(on_t, &format!("2001:db8:{side}{number}::1/64"))?;
+        t.address(on_t, &format!("{net4}.{}/28", base + 1))?;
+    }
+    a.ip(&format!("link set {device} address {}", text(MAC_A)))?;
     t.ip(&format!("link set eth0 address {}", text(MAC_T)))?;
-    for address in [A6, A4] {
-        a.address("eth0", &format!("{address}{}", length(address)))?;
+    a.ip(&format!("route add 198.51.100.{base}/28 via 192.0.2.{}", base + 1))?;
+    a.ip(&format!("route add 2001:db8:b{number}::/64 via 2001:db8:a{number}::1"))?;
+    v.ip(&format!("route add 192.0.2.{base}/28 via 198.51.100.{}", base + 1))?;
+    v.ip(&format!("route add 2001:db8:a{number}::/64 via 2001:db8:b{number}::1"))?;
+    if let Some((six, four)) = BEYOND[number] {
+        a.ip(&format!("route add {six} via 2001:db8:a{number}::1"))?;
+        v.ip(&format!("route add {four} via 198.51.100.{}", base + 1))?;
     }
-    for address in [V6, V4] {
-        v.address("eth0", &format!("{address}{}", length(address)))?;
-    }
-    for (device, address) in [
-        ("eth0", "2001:db8:a::1"),
-        ("eth0", "192.0.2.1"),
-        ("eth1", "2001:db8:b::1"),
-        ("eth1", "198.51.100.1"),
-    ] {
-        t.address(device, &format!("{address}{}", length(address)))?;
-    }
-    a.ip("route add default via 192.0.2.1")?;
-    a.ip("route add default via 2001:db8:a::1")?;
-    v.ip("route add default via 198.51.100.1")?;
-    v.ip("route add default via 2001:db8:b::1")?;
     t.run("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
-    Ok(())
-}
-
-fn length(address: &str) -> &'static str {
-    if address.contains(':') { "/64" } else { "/24" }
+    Ok(t)
 }
 
 fn text(mac: [u8; 6]) -> String {
