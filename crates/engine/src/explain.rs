@@ -71,6 +71,8 @@ impl Engine {
 /// The same under one configuration.
 pub(crate) fn explain(generation: &Generation, packet: &[u8], mark: u32) -> Explanation {
     let mut trace = Trace { steps: Vec::new(), mark };
+    let is4 = packet.first().is_some_and(|byte| byte >> 4 == 4);
+    let packet = if is4 { crate::pipeline::unpadded4(packet) } else { packet };
     let verdict = trace.packet(generation, packet);
     Explanation { steps: trace.steps, verdict }
 }

@@ -86,16 +86,19 @@ pub(crate) fn process(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Ver
             counters.traffic(Traffic::Bytes6, packet.len() as u64);
         }
         4 => {
-            // Padding of the link behind a short packet.
-            if let Some(header) = ipv4::Header::parse(packet.bytes()) {
-                packet.truncate(usize::from(header.total_len).max(ipv4::LEN));
-            }
+            packet.truncate(unpadded4(packet.bytes()).len());
             counters.traffic(Traffic::Received4, 1);
             counters.traffic(Traffic::Bytes4, packet.len() as u64);
         }
         _neither => {}
     }
     take(context, packet)
+}
+
+/// An IPv4 packet without the link's padding behind it.
+pub(crate) fn unpadded4(bytes: &[u8]) -> &[u8] {
+    let len = ipv4::Header::parse(bytes).map(|header| usize::from(header.total_len).max(ipv4::LEN));
+    len.and_then(|len| bytes.get(..len)).unwrap_or(bytes)
 }
 
 /// The version that the packet says it has.
