@@ -13,15 +13,11 @@ TOOLS       = ip:iproute2 ping:iputils-ping curl:curl traceroute:traceroute iper
               sysctl:procps setpriv:util-linux cc:gcc
 BENCH_TOOLS = $(TOOLS) tayga:tayga
 
-# Without root the tests run as root of a user namespace, where that is possible.
-USERNS = $(shell [ "$$(id -u)" = 0 ] || ! unshare --user --map-root-user true 2>/dev/null || \
-           echo "--config 'target.\"cfg(all())\".runner=[\"unshare\",\"--user\",\"--map-root-user\"]'")
-
 .DEFAULT_GOAL = help
 .PHONY: help build demo test lint bench fuzz install-deps install-bench-deps install clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the program, optimised
 	@echo "== build"
@@ -34,12 +30,23 @@ demo: install-deps build ## a NAT64 at work between three hosts made for it (ARG
 
 test: install-deps ## every test
 	@echo "== test"
-	@[ -r /dev/net/tun ] && [ -w /dev/net/tun ] || echo "note: this user may not open /dev/net/tun: tests with packets are skipped"
-	@[ "$$(id -u)" = 0 ] || [ -n "$(strip $(USERNS))" ] || echo "note: neither root nor user namespaces: tests with packets are skipped"
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    set -ex; $(CARGO) $(USERNS) nextest run --workspace --no-fail-fast; $(CARGO) test --workspace --doc; \
+	@[ -r /dev/net/tun ] && [ -w /dev/net/tun ] || \
+	    echo "note: this user may not open /dev/net/tun: tests with packets are skipped"
+	@if [ "$$(id -u)" != 0 ]; then \
+	    if unshare --user --map-root-user true; then \
+	        echo "note: not root: the tests run as root of a user namespace"; \
+	        host=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
+	        export "CARGO_TARGET_$${host}_RUNNER=unshare --user --map-root-user"; \
+	    else \
+	        echo "note: neither root nor user namespaces: tests with packets are skipped"; \
+	    fi; \
+	fi; \
+	set -ex; \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    $(CARGO) nextest run --workspace --no-fail-fast; \
+	    $(CARGO) test --workspace --doc; \
 	else \
-	    set -ex; $(CARGO) $(USERNS) test --workspace --no-fail-fast; \
+	    $(CARGO) test --workspace --no-fail-fast; \
 	fi
 
 lint: ## formatting, clippy, documentation, dependencies

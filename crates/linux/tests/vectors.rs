@@ -2,7 +2,7 @@
 //! socket, read from the queue, given to the engine, and what comes of it written to the queue and caught by the
 //! socket. So the kernel sees every virtio header, and must keep what it says.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set up its scene fails")]
 
 mod common;
 

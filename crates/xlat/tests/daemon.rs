@@ -174,6 +174,17 @@ fn a_bad_file_changes_nothing_and_a_good_one_does() {
 }
 
 #[test]
+fn packets_are_traced_where_asked_for() {
+    let Some(scene) = Scene::build("trace") else { return };
+    scene.configure(&format!("{}logging-debug = true\n", config("\"203.0.113.2\"")));
+    let mut xlat = scene.ready();
+    assert!(scene.pings());
+    xlat.wait_for("destination: 64:ff9b::cb00:7110 is in pool6", LIMIT).unwrap();
+    xlat.wait_for("=> translated", LIMIT).unwrap();
+    assert!(xlat.stop(LIMIT).unwrap().success());
+}
+
+#[test]
 fn after_a_crash_the_next_start_cleans_up() {
     let Some(scene) = Scene::build("crash") else { return };
     let before = scene.state();

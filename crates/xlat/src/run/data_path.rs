@@ -1,6 +1,6 @@
 //! Joins the engine to the data path: one worker of each per thread.
 
-use xlat_engine::{LogEvent, Output, Worker};
+use xlat_engine::{Explanation, LogEvent, Output, Worker};
 use xlat_linux::datapath::{Handler, Transmit};
 use xlat_packet::Buffer;
 
@@ -21,11 +21,11 @@ impl DataPath {
 impl Handler for DataPath {
     fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
         // The engine counts what became of it. A TUN read carries no firewall mark.
-        let _verdict = self.worker.process(packet, 0, &mut Outlet { out, log: &mut self.log });
+        let _verdict = self.worker.process(packet, 0, &mut Outlet { out, log: &self.log });
     }
 
     fn tick(&mut self, now_ms: u64, out: &mut dyn Transmit) {
-        self.worker.tick(now_ms, &mut Outlet { out, log: &mut self.log });
+        self.worker.tick(now_ms, &mut Outlet { out, log: &self.log });
     }
 
     fn now(&mut self, now_ms: u64) {
@@ -36,7 +36,7 @@ impl Handler for DataPath {
 /// Where packets and log lines of one call go.
 struct Outlet<'a> {
     out: &'a mut dyn Transmit,
-    log: &'a mut Sender,
+    log: &'a Sender,
 }
 
 impl Output for Outlet<'_> {
@@ -45,6 +45,10 @@ impl Output for Outlet<'_> {
     }
 
     fn log(&mut self, instance: &str, event: LogEvent) {
-        self.log.send(instance, event);
+        self.log.flow(instance, event);
+    }
+
+    fn trace(&mut self, explanation: &Explanation) {
+        self.log.trace(explanation);
     }
 }

@@ -1,5 +1,6 @@
-//! The lines of `logging-bib` and `logging-session` (RFC 6888 4), in the form that Jool's users parse. Workers only put
-//! records into a bounded queue; a thread of its own writes them. What does not fit is counted.
+//! What workers log: the lines of `logging-bib` and `logging-session` (RFC 6888 4), in the form that Jool's users parse,
+//! and the traces of `logging-debug`. Workers only put records into a bounded queue; a thread of its own writes them.
+//! What does not fit is counted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,13 +12,13 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use xlat_config::Config;
-use xlat_engine::LogEvent;
+use xlat_engine::{Explanation, LogEvent};
 use xlat_linux::privileges;
 use xlat_nat64::{Protocol, SessionInfo, Transport6};
 use xlat_translate::rfc6052::Pool6;
 
 /// Records that may wait to be written.
-const QUEUE: usize = 65_536;
+const QUEUE: usize = 16_384;
 /// Longest name of an instance in bytes.
 const NAME_MAX: usize = 15;
 
@@ -35,14 +36,14 @@ pub(super) struct FlowLog {
 impl FlowLog {
     /// Starts the thread.
     pub(super) fn start(config: &Config) -> io::Result<Self> {
-        let (queue, records) = sync_channel(QUEUE);
+        let (queue, entries) = sync_channel(QUEUE);
         let prefixes = Prefixes::default();
         let for_writer = Arc::clone(&prefixes);
         let writer = std::thread::Builder::new().name("xlat-log".to_owned()).spawn(move || {
             if let Err(error) = privileges::drop_thread_capabilities() {
                 tracing::warn!(%error, "the log's thread keeps its capabilities");
             }
-            write(&records, &for_writer);
+            write(&entries, &for_writer);
         })?;
         let sender = Sender { queue, lost: Arc::default() };
         let log = Self { sender, prefixes, lost_reported: 0, writer };
@@ -69,7 +70,10 @@ impl FlowLog {
     pub(super) fn report_lost(&mut self) {
         let lost = self.sender.lost.load(Ordering::Relaxed);
         if lost != self.lost_reported {
-            tracing::warn!(lines = lost - self.lost_reported, "flow log lines were lost: too many at a time");
+            tracing::warn!(
+                lines = lost - self.lost_reported,
+                "log lines about packets and flows were lost: too many at a time"
+            );
             self.lost_reported = lost;
         }
     }
@@ -87,21 +91,31 @@ impl FlowLog {
 /// The way in for one worker.
 #[derive(Clone)]
 pub(super) struct Sender {
-    queue: SyncSender<Record>,
+    queue: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
 }
 
 impl Sender {
     /// Notes an event. Never blocks, never allocates.
-    pub(super) fn send(&mut self, instance: &str, event: LogEvent) {
-        if self
-            .queue
-            .try_send(Record { instance: Name::new(instance), event, time: SystemTime::now() })
-            .is_err()
-        {
+    pub(super) fn flow(&self, instance: &str, event: LogEvent) {
+        self.send(Entry::Flow(Record { instance: Name::new(instance), event, time: SystemTime::now() }));
+    }
+
+    /// Notes what becomes of a packet. Never blocks.
+    pub(super) fn trace(&self, explanation: &Explanation) {
+        self.send(Entry::Trace(Box::new(explanation.clone())));
+    }
+
+    fn send(&self, entry: Entry) {
+        if self.queue.try_send(entry).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+enum Entry {
+    Flow(Record),
+    Trace(Box<Explanation>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,11 +148,20 @@ impl Name {
     }
 }
 
-fn write(records: &Receiver<Record>, prefixes: &Prefixes) {
-    for record in records {
-        let prefixes = prefixes.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = Line { record: &record, pool6: prefixes.get(record.instance.as_str()) };
-        tracing::info!(target: "flow", "{line}");
+fn write(entries: &Receiver<Entry>, prefixes: &Prefixes) {
+    for entry in entries {
+        match entry {
+            Entry::Flow(record) => {
+                let prefixes = prefixes.lock().unwrap_or_else(PoisonError::into_inner);
+                let line = Line { record: &record, pool6: prefixes.get(record.instance.as_str()) };
+                tracing::info!(target: "flow", "{line}");
+            }
+            Entry::Trace(explanation) => {
+                for line in explanation.to_string().lines() {
+                    tracing::info!(target: "packet", "{line}");
+                }
+            }
+        }
     }
 }
 
@@ -276,13 +299,13 @@ mod tests {
 
     #[test]
     fn a_full_queue_loses_lines_but_never_blocks() {
-        let (queue, _records) = sync_channel(1);
-        let mut sender = Sender { queue, lost: Arc::default() };
+        let (queue, _entries) = sync_channel(1);
+        let sender = Sender { queue, lost: Arc::default() };
         let client = Transport6 { addr: "2001:db8::8".parse().unwrap(), port: 1 };
         let mask = Transport4 { addr: "203.0.113.2".parse().unwrap(), port: 2 };
         let bib = BibInfo { protocol: Protocol::Tcp, client, mask, is_static: false, sessions: 1 };
         for _ in 0..3 {
-            sender.send("default", LogEvent::BibCreated(bib));
+            sender.flow("default", LogEvent::BibCreated(bib));
         }
         assert_eq!(sender.lost.load(Ordering::Relaxed), 2);
     }
