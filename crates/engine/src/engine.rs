@@ -191,6 +191,18 @@ impl Generation {
 }
 
 impl Generation {
+    /// Whom an IPv6 packet is offered to, one after the other: as the configuration has them.
+    pub(crate) fn offered6(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.iter().map(Arc::as_ref)
+    }
+
+    /// Whom an IPv4 packet is offered to: first the stateful ones, which want nothing but their pool4, wherever they stand;
+    /// a stateless one with pool6 would take that too.
+    pub(crate) fn offered4(&self) -> impl Iterator<Item = &Instance> {
+        let stateful = |is: bool| self.offered6().filter(move |instance| instance.nat64().is_some() == is);
+        stateful(true).chain(stateful(false))
+    }
+
     /// Brings the tables in line with the configuration, which must be the current one by now: static entries come, and
     /// what pool4 no longer covers goes.
     fn settle(&self, old: &Self) {

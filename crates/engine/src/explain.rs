@@ -93,27 +93,31 @@ impl Trace {
                 Err(refused) => self.refused(refused),
                 Ok(parsed) => {
                     self.step("IPv6 packet", "RFC 8200", describe(&parsed.outer));
-                    self.offer(generation, |trace, instance| trace.six(generation, instance, bytes, &parsed))
+                    self.offer(generation.offered6(), |trace, instance| {
+                        trace.six(generation, instance, bytes, &parsed)
+                    })
                 }
             },
             4 => match parse4(bytes) {
                 Err(refused) => self.refused(refused),
                 Ok(parsed) => {
                     self.step("IPv4 packet", "RFC 791", describe(&parsed.outer));
-                    self.offer(generation, |trace, instance| trace.four(generation, instance, bytes, &parsed))
+                    self.offer(generation.offered4(), |trace, instance| {
+                        trace.four(generation, instance, bytes, &parsed)
+                    })
                 }
             },
             _neither => Verdict::Dropped(Reason::Pipeline(Pipeline::NotIp)),
         }
     }
 
-    fn offer(
+    fn offer<'g>(
         &mut self,
-        generation: &Generation,
+        instances: impl Iterator<Item = &'g Instance>,
         mut to: impl FnMut(&mut Self, &Instance) -> Verdict,
     ) -> Verdict {
         let mut verdict = Verdict::Returned(Reason::Pipeline(Pipeline::NoInstance));
-        for (index, instance) in generation.instances.iter().enumerate() {
+        for (index, instance) in instances.enumerate() {
             let kind = match instance.kind {
                 Kind::Siit(_) => "SIIT",
                 Kind::Nat64(_) => "NAT64",

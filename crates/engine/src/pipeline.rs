@@ -134,7 +134,8 @@ fn settle(context: &mut Context<'_>, packet: &Buffer<'_>, result: Result<Done, S
 
 fn six(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
     let parsed = parse6(packet.bytes())?;
-    offer(context, Answer::unreachable6(ADDRESS_UNREACHABLE6), |context, instance| match &instance.kind {
+    let (instances, nobody) = (context.generation.offered6(), Answer::unreachable6(ADDRESS_UNREACHABLE6));
+    offer(context, instances, nobody, |context, instance| match &instance.kind {
         Kind::Siit(tables) => siit::six_to_four(context, instance, tables, packet, &parsed),
         Kind::Nat64(nat64) => nat64::six_to_four(context, instance, nat64, packet, &parsed),
     })
@@ -142,21 +143,22 @@ fn six(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop>
 
 fn four(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
     let parsed = parse4(packet.bytes())?;
-    offer(context, Answer::unreachable4(HOST_UNREACHABLE4), |context, instance| match &instance.kind {
+    let (instances, nobody) = (context.generation.offered4(), Answer::unreachable4(HOST_UNREACHABLE4));
+    offer(context, instances, nobody, |context, instance| match &instance.kind {
         Kind::Siit(tables) => siit::four_to_six(context, instance, tables, packet, &parsed),
         Kind::Nat64(nat64) => nat64::four_to_six(context, instance, nat64, packet, &parsed),
     })
 }
 
 /// Offers a packet to one instance after the other until one takes it.
-fn offer(
-    context: &mut Context<'_>,
+fn offer<'g>(
+    context: &mut Context<'g>,
+    instances: impl Iterator<Item = &'g Instance>,
     nobody: Answer,
-    mut to: impl FnMut(&mut Context<'_>, &Instance) -> Result<Done, Stop>,
+    mut to: impl FnMut(&mut Context<'g>, &Instance) -> Result<Done, Stop>,
 ) -> Result<Done, Stop> {
-    let generation = context.generation;
     let mut stop = Stop::returned(Reason::Pipeline(Pipeline::NoInstance), Some(nobody));
-    for instance in &generation.instances {
+    for instance in instances {
         let result = if instance.enabled {
             to(context, instance)
         } else {

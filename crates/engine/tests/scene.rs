@@ -220,3 +220,24 @@ fn a_static_entry_is_there_from_the_start() {
     assert_eq!(verdict, Verdict::Translated);
     assert_eq!(Layers6::parse(&sent[0], Extent::Whole).unwrap().dst.to_string(), "2001:db8::8");
 }
+
+/// A stateless instance with pool6 has an address for everything in IPv4, and still leaves a pool4 to its owner.
+#[test]
+fn a_pool6_without_state_does_not_take_what_is_for_a_pool4() {
+    const SIIT: &str = "[[instance]]\nname = 'servers'\ntype = 'siit'\neamt = ['203.0.113.80 2001:db8::80']\n\
+                        [instance.global]\npool6 = '2001:db8:46::/96'\n";
+    for config in [format!("{SIIT}{NAT64}"), format!("{NAT64}\n{SIIT}")] {
+        let mut worker = engine(&config).worker();
+        let (_, sent) = take(&mut worker, &udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1, 53), 64, b"x"));
+        let Upper::Udp { src_port: mask, .. } = Layers4::parse(&sent[0], Extent::Whole).unwrap().upper else {
+            panic!()
+        };
+        for (dst, port, becomes) in
+            [("203.0.113.2", mask, "2001:db8::8"), ("203.0.113.80", 53, "2001:db8::80")]
+        {
+            let (verdict, sent) = take(&mut worker, &udp4("203.0.113.16", dst, (53, port), 64, b"x"));
+            assert_eq!(verdict, Verdict::Translated);
+            assert_eq!(Layers6::parse(&sent[0], Extent::Whole).unwrap().dst.to_string(), becomes);
+        }
+    }
+}
