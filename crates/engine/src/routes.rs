@@ -23,6 +23,10 @@ impl Routes {
     /// What `config` needs on a host whose interfaces have the addresses `connected`, each with the length of its
     /// network: pool6, pool4, the virtual side of each EAM entry, RFC 6791 pools, and what the operator added.
     ///
+    /// Where all of IPv4 is to be translated (`0.0.0.0/0` among what the operator added to a stateless translator), pool6
+    /// is where the packets leave to: the host is a CLAT (RFC 6877) or an edge relay (RFC 7756), and pool6 stays as it was
+    /// routed.
+    ///
     /// The real side of an EAM entry is the IPv6 one, unless only the IPv4 one lies in a connected network.
     pub fn of(config: &Config, connected: &[IpNet]) -> Self {
         let on_link = |net: &IpNet| connected.iter().any(|own| own.trunc().contains(net));
@@ -30,9 +34,11 @@ impl Routes {
         let mut routes: Vec<IpNet> = Vec::new();
         for instance in &config.instances {
             wanted.extend(&instance.routes);
-            routes.extend(instance.kind.pool6().map(IpNet::V6));
+            let is_all4 = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() == 0);
+            let leaves_by_pool6 = config.device.routes.iter().chain(&instance.routes).any(is_all4);
             match &instance.kind {
                 model::Kind::Siit(siit) => {
+                    routes.extend(siit.pool6.filter(|_| !leaves_by_pool6).map(IpNet::V6));
                     for entry in &siit.eamt {
                         let (side6, side4) = (IpNet::V6(entry.ipv6), IpNet::V4(entry.ipv4));
                         let real4 = on_link(&side4) && !on_link(&side6);
@@ -42,6 +48,7 @@ impl Routes {
                     routes.extend(siit.global.rfc6791v6_prefix.map(IpNet::V6));
                 }
                 model::Kind::Nat64(nat64) => {
+                    routes.push(IpNet::V6(nat64.pool6));
                     routes.extend(nat64.pool4.iter().map(|entry| IpNet::V4(entry.prefix)));
                 }
             }
@@ -110,6 +117,12 @@ mod tests {
             routes(&clat, &["192.168.0.1/24", "2001:db8:100::1/64"]).0,
             ["0.0.0.0/0", "2001:db8:2::/128"]
         );
+        // pool6 is where its packets leave to, unless some of IPv4 is on this side only.
+        let pool6 = "\n[instance.global]\npool6 = '64:ff9b::/96'";
+        let connected = ["192.168.0.1/24", "2001:db8:100::1/64"];
+        assert_eq!(routes(&format!("{clat}{pool6}"), &connected), routes(&clat, &connected));
+        let part = clat.replace("0.0.0.0/0", "10.0.0.0/8");
+        assert!(routes(&format!("{part}{pool6}"), &connected).0.contains(&"64:ff9b::/96".to_owned()));
         // SIIT-DC: the IPv6 server is somewhere behind; on the server's own link the IPv4 address is asked for.
         let border = siit("'192.0.2.1 2001:db8:12:34::1'");
         assert_eq!(routes(&border, &["203.0.113.9/24"]), (vec!["192.0.2.1/32".to_owned()], vec![]));
