@@ -147,7 +147,7 @@ impl Watcher {
         let (sender, receiver) = watch::channel(snapshot_by(&handle).await?);
         let task = tokio::spawn(async move {
             loop {
-                let _ = tokio::time::timeout(REFRESH, messages.next()).await;
+                let told = tokio::time::timeout(REFRESH, messages.next()).await.is_ok();
                 // More of them within PATIENCE belong to the same change; how many there were does not matter.
                 let quiet =
                     async { while let Ok(Some(_)) = tokio::time::timeout(QUIET, messages.next()).await {} };
@@ -155,7 +155,8 @@ impl Watcher {
                 match snapshot_by(&handle).await {
                     Ok(now) => {
                         sender.send_if_modified(|last| {
-                            let changed = *last != now;
+                            // An interface that went down and came up again looks the same, but has lost what depends on it.
+                            let changed = told || *last != now;
                             *last = now;
                             changed
                         });
@@ -170,7 +171,7 @@ impl Watcher {
         Ok(Self { receiver, task })
     }
 
-    /// A receiver that holds the latest snapshot and wakes up with each new one.
+    /// A receiver that holds the latest snapshot and wakes up whenever something about links and addresses has happened.
     pub fn subscribe(&self) -> watch::Receiver<HostAddresses> {
         self.receiver.clone()
     }
