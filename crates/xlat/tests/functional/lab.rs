@@ -1,0 +1,121 @@
+//! Building scenes: nodes, cables between them, and the daemon on one of them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use xlat_netlab::{Background, Namespace, unavailable, veth};
+
+/// Longest time anything may take that is not a transfer.
+pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+
+/// True, with a message, where no namespaces can be made.
+pub(crate) fn skipped() -> bool {
+    let reason = unavailable();
+    if let Some(reason) = &reason {
+        eprintln!("skipped: {reason}");
+    }
+    reason.is_some()
+}
+
+/// Nodes with these names, which are for messages only.
+pub(crate) fn nodes<const N: usize>(names: [&str; N]) -> [Namespace; N] {
+    names.map(|name| Namespace::new(name).unwrap())
+}
+
+/// A cable; each end is a node, its device, and addresses with prefix lengths.
+pub(crate) fn cable(a: (&Namespace, &str, &[&str]), b: (&Namespace, &str, &[&str])) {
+    veth(a.0, a.1, b.0, b.1).unwrap();
+    for (node, device, addresses) in [a, b] {
+        addresses.iter().for_each(|address| node.address(device, address).unwrap());
+    }
+}
+
+/// Adds routes, as the words behind `ip route add`.
+pub(crate) fn routes(node: &Namespace, routes: &[&str]) {
+    for route in routes {
+        node.ip(&format!("route add {route}")).unwrap();
+    }
+}
+
+/// Makes a router out of a node that does not run the daemon.
+pub(crate) fn forward(node: &Namespace) {
+    node.run("sysctl -qw net.ipv4.conf.all.forwarding=1 net.ipv6.conf.all.forwarding=1").unwrap();
+}
+
+/// Waits for something that takes a moment.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The daemon on a node. Where a test fails, its log is shown.
+pub(crate) struct Xlat {
+    process: Background,
+    folder: PathBuf,
+}
+
+impl Xlat {
+    /// Starts it and waits until it translates.
+    pub(crate) fn start(node: &Namespace, config: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("xlat-functional-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("xlat.toml");
+        fs::write(&file, config).unwrap();
+        let mut command = node.command(env!("CARGO_BIN_EXE_xlat"));
+        command.arg("run").arg("--config").arg(file).arg("--state-dir").arg(folder.join("state"));
+        let process = Background::start(node, "xlat", command).unwrap();
+        let mut xlat = Self { process, folder };
+        xlat.process.wait_for("xlat is ready", LIMIT).unwrap();
+        xlat
+    }
+
+    /// Starts it with one instance: NAT64 behind one address.
+    pub(crate) fn nat64(node: &Namespace, pool6: &str, pool4: &str) -> Self {
+        Self::start(node, &nat64(pool6, pool4))
+    }
+
+    /// The value of a row of the table of counters; what is zero has none.
+    pub(crate) fn counter(&mut self, name: &str) -> u64 {
+        // The last row of each table.
+        const LAST: &str = " device batches ";
+        let before = self.process.output().lines().count();
+        self.process.signal(Signal::USR1).unwrap();
+        self.process.wait_for(LAST, LIMIT).unwrap();
+        let log = self.process.output();
+        let rows = log.lines().skip(before).filter_map(|line| line.split_once(&format!(" {name} ")));
+        rows.last().map_or(0, |(_, rest)| rest.split_whitespace().next().unwrap().parse().unwrap())
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(mut self) {
+        assert!(self.process.stop(LIMIT).unwrap().success());
+    }
+}
+
+impl Drop for Xlat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.process.output();
+            let skip = log.lines().count().saturating_sub(40);
+            log.lines().skip(skip).for_each(|line| eprintln!("xlat: {line}"));
+        }
+        // Leaving a file behind in the temporary folder fails no test.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A configuration: NAT64 behind one address.
+pub(crate) fn nat64(pool6: &str, pool4: &str) -> String {
+    format!(
+        "[[instance]]\nname = \"nat64\"\ntype = \"nat64\"\npool4 = [\"{pool4}\"]\n\
+         [instance.global]\npool6 = \"{pool6}\"\n"
+    )
+}
