@@ -1,4 +1,4 @@
-//! What a single value must be beyond its notation. Pure functions; [`crate::validate`] and the readers share them.
+//! What a single value must be beyond its notation. Pure functions; [`crate::validate()`] and the readers share them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,7 @@
 //! The typed configuration: plain values, independent of any file format. Option names, units and defaults follow
 //! Jool's `global` object (RFC 7915, RFC 6146, RFC 6791, RFC 7757) plus a few options of our own.
 //!
-//! Values that come out of [`crate::load`] are checked; for values made by hand see [`crate::validate`].
+//! Values that come out of [`crate::load`] are checked; for values made by hand see [`crate::validate()`].
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -30,13 +30,13 @@ pub struct Policy {
     pub mtu4: u32,
     /// MTU towards IPv6, in bytes.
     pub mtu6: u32,
-    /// Largest IPv6 packet that results from an IPv4 packet without DF, in bytes [`lowest-ipv6-mtu`].
+    /// Largest IPv6 packet that results from an IPv4 packet without DF, in bytes (`lowest-ipv6-mtu`).
     pub lowest_ipv6_mtu: u32,
-    /// IPv4 to IPv6: traffic class 0 instead of the TOS [`zeroize-traffic-class`].
+    /// IPv4 to IPv6: traffic class 0 instead of the TOS (`zeroize-traffic-class`).
     pub zeroize_traffic_class: bool,
     /// IPv6 to IPv4: this TOS instead of the traffic class [`override-tos`, `tos`].
     pub tos: Option<u8>,
-    /// Path MTUs to guess from when a router names none, largest first [`mtu-plateaus`].
+    /// Path MTUs to guess from when a router names none, largest first (`mtu-plateaus`).
     pub plateaus: Vec<u16>,
     /// UDP datagrams without checksum.
     pub zero_checksum: ZeroChecksum,
