@@ -34,7 +34,7 @@ pub struct Policy {
     pub lowest_ipv6_mtu: u32,
     /// IPv4 to IPv6: traffic class 0 instead of the TOS (`zeroize-traffic-class`).
     pub zeroize_traffic_class: bool,
-    /// IPv6 to IPv4: this TOS instead of the traffic class [`override-tos`, `tos`].
+    /// IPv6 to IPv4: this TOS instead of the traffic class (`override-tos`, `tos`).
     pub tos: Option<u8>,
     /// Path MTUs to guess from when a router names none, largest first (`mtu-plateaus`).
     pub plateaus: Vec<u16>,
