@@ -244,10 +244,14 @@ fn siit_tables(
         pool6,
         eamt,
         denylist4,
-        hairpin: match global.eam_hairpin_mode {
-            model::EamHairpinMode::Off => HairpinMode::Off,
-            model::EamHairpinMode::Simple => HairpinMode::Simple,
-            model::EamHairpinMode::Intrinsic => HairpinMode::Intrinsic,
+        hairpin: match (global.eam_hairpin_mode, options.hops) {
+            (model::EamHairpinMode::Off, _) => HairpinMode::Off,
+            // On the routed path no IPv4 packet of ours comes back to us, which the simple way relies on (RFC 7757 4.2.1);
+            // the other way gives both nodes the same packets.
+            (model::EamHairpinMode::Simple, Hops::Decrement | Hops::Keep) => HairpinMode::Simple,
+            (model::EamHairpinMode::Simple, Hops::Restore) | (model::EamHairpinMode::Intrinsic, _) => {
+                HairpinMode::Intrinsic
+            }
         },
         error_source4: match global.rfc6791v4_prefix {
             Some(prefix) if global.randomize_rfc6791_addresses => Source4::Random(prefix),

@@ -1,6 +1,6 @@
 //! Stateless translation (RFC 7915): pool6 alone, explicit address mappings (RFC 7757), SIIT-DC (RFC 7755).
 
-use xlat_netlab::Namespace;
+use xlat_netlab::{Namespace, Wire};
 
 use crate::lab::{Xlat, cable, forward, nodes, routes, skipped};
 use crate::programs::{answers, iperf, ping, traceroute};
@@ -106,6 +106,41 @@ fn a_router_without_ipv4_address_appears_by_the_pool() {
     traceroute(&v, "198.51.100.8", &["192.0.2.1", "198.51.100.254", "198.51.100.8"]);
     traceroute(&a, "64:ff9b::192.0.2.16", &["2001:db8:6::1", "2001:db8:100::1", "64:ff9b::192.0.2.16"]);
     xlat.stop();
+}
+
+/// Two IPv6 nodes that know each other by IPv4 addresses only: T turns their packets back (RFC 7757 4), and each sees the
+/// other by its mapped address.
+#[test]
+fn mapped_nodes_meet_through_the_translator() {
+    if skipped() {
+        return;
+    }
+    let (wire, [a, c, t]) = (Wire::new().unwrap(), nodes(["A", "C", "T"]));
+    for (node, address) in [(&a, "2001:db8:6::8/64"), (&c, "2001:db8:6::9/64"), (&t, "2001:db8:6::1/64")] {
+        wire.attach(node, "eth0").unwrap();
+        node.address("eth0", address).unwrap();
+    }
+    // An IPv4 address for T's own errors.
+    t.address("lo", "192.0.2.1/32").unwrap();
+    for node in [&a, &c] {
+        routes(node, &["64:ff9b::/96 via 2001:db8:6::1"]);
+    }
+    for mode in ["intrinsic", "simple"] {
+        let xlat = Xlat::start(
+            &t,
+            &format!(
+                "[[instance]]\nname = \"example\"\ntype = \"siit\"\neamt = [\"2001:db8:6::/120 198.51.100.0/24\"]\n\
+                 [instance.global]\npool6 = \"64:ff9b::/96\"\neam-hairpin-mode = \"{mode}\"\n"
+            ),
+        );
+        ping(&a, "64:ff9b::198.51.100.9", 63);
+        let seen = download(&a, &c, "64:ff9b::198.51.100.9", BYTES);
+        assert_eq!(seen.ip().to_string(), "64:ff9b::c633:6408", "{mode}");
+        let (at_a, at_c) = (udp(&a, 4000), udp(&c, 4000));
+        let seen = exchange(&at_c, &at_a, "64:ff9b::198.51.100.8", 4000);
+        assert_eq!(seen.to_string(), "[64:ff9b::c633:6409]:4000", "{mode}");
+        xlat.stop();
+    }
 }
 
 /// Scenarios 7 and 8: a data centre without IPv4 inside, and an IPv4 island in it behind an edge relay.
