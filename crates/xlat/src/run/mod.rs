@@ -17,7 +17,7 @@ use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
 use xlat_engine::{Engine, EngineOptions, Routes};
 use xlat_linux::datapath::{WorkerOptions, Workers};
 use xlat_linux::netlink::watch::{HostAddresses, Watcher};
-use xlat_linux::netlink::{Host, HostPlan};
+use xlat_linux::netlink::{Host, HostPlan, Warning};
 use xlat_linux::privileges::{self, Capabilities};
 use xlat_linux::tun::{MAX_MTU, Tun};
 use xlat_translate::policy::Hops;
@@ -57,6 +57,8 @@ struct Daemon {
     engine: Arc<Engine>,
     workers: Workers,
     host: Host,
+    /// What was warned of last: the same is not said again whenever something happens to the host.
+    warned: Vec<Warning>,
     flow_log: FlowLog,
     service: Service,
     /// Keeps `addresses` up to date as long as it lives.
@@ -102,6 +104,7 @@ impl Daemon {
             engine,
             workers,
             host,
+            warned: Vec::new(),
             flow_log,
             service: Service::new(),
             _watcher: watcher,
@@ -190,9 +193,10 @@ impl Daemon {
     }
 
     fn warn(&mut self) {
-        for warning in self.host.warnings() {
+        for warning in self.host.warnings().iter().filter(|warning| !self.warned.contains(warning)) {
             tracing::warn!("{warning}");
         }
+        self.warned = self.host.warnings().to_vec();
     }
 
     fn log_counters(&self) {
