@@ -10,10 +10,12 @@ use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
 use xlat_packet::{Buffer, Offload, buffer};
 use xlat_translate::plan::{Flow, Outcome, Parsed4, Parsed6, Plan, parse4, parse6};
 use xlat_translate::refusal::Refused;
-use xlat_translate::siit::SiitTables;
+use xlat_translate::refused::is_never_translated;
+use xlat_translate::siit::{SiitTables, Untranslatable};
 
 use crate::engine::{Engine, Generation};
 use crate::instance::{Instance, Kind, Nat64};
+use crate::pipeline::nat64::{no_state4, no_state6};
 use crate::pipeline::tuple::{Tuple, is_echo4, is_echo6};
 use crate::reason::{Pipeline, Reason, Verdict};
 
@@ -298,13 +300,15 @@ impl Trace {
             return Err(Verdict::Returned(Reason::Pipeline(Pipeline::Pool6Mismatch)));
         };
         self.step("destination", "RFC 6052 2.2", format!("{} is in pool6: {dst}", outer.dst));
+        if is_never_translated(dst) {
+            return Err(Verdict::Dropped(Reason::Address(Untranslatable::Destination6Refused)));
+        }
         if parsed.inner.is_some() {
             let plan = crate::pipeline::nat64::error_plan4(nat64, parsed).map_err(|stop| stop.verdict)?;
             self.step("state", "RFC 6146 3.5.3", "the error is about a flow with a BIB entry".to_owned());
             return Ok((plan, false));
         }
-        let tuple = Tuple::of(&outer.upper, is_echo6)
-            .ok_or(Verdict::Returned(Reason::Pipeline(Pipeline::UnknownTransport)))?;
+        let tuple = Tuple::of(&outer.upper, is_echo6).ok_or_else(|| no_state6(&outer.upper).verdict)?;
         if tuple.protocol == Protocol::Icmp && nat64.drop_icmpv6_info {
             return Err(Verdict::Dropped(Reason::Pipeline(Pipeline::Icmpv6Info)));
         }
@@ -360,8 +364,7 @@ impl Trace {
             self.step("state", "RFC 6146 3.5.3", "the error is about a flow with a BIB entry".to_owned());
             return Ok(plan);
         }
-        let tuple = Tuple::of(&outer.upper, is_echo4)
-            .ok_or(Verdict::Returned(Reason::Pipeline(Pipeline::UnknownTransport)))?;
+        let tuple = Tuple::of(&outer.upper, is_echo4).ok_or_else(|| no_state4(&outer.upper).verdict)?;
         let mask = Transport4 { addr: outer.dst, port: tuple.dst_port };
         let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {
             if refusal == xlat_nat64::Refusal::Bib4NotFound && tuple.tcp.syn {
@@ -387,7 +390,7 @@ impl Trace {
     }
 }
 
-fn untranslatable(why: xlat_translate::siit::Untranslatable) -> Verdict {
+fn untranslatable(why: Untranslatable) -> Verdict {
     let reason = Reason::Address(why);
     if why.is_drop() { Verdict::Dropped(reason) } else { Verdict::Returned(reason) }
 }

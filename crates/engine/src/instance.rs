@@ -37,6 +37,7 @@ pub(crate) struct Nat64 {
     pub(crate) policy: StatePolicy,
     pub(crate) tables: Arc<Tables>,
     pub(crate) reassembly: Arc<Reassembly>,
+    fragment_limits: ReassemblyLimits,
     pub(crate) drop_icmpv6_info: bool,
     pub(crate) source_icmpv6_errors_better: bool,
     pub(crate) log_bib: bool,
@@ -141,18 +142,22 @@ impl Nat64 {
             bytes: config.limits.max_fragment_bytes as usize,
             ..ReassemblyLimits::default()
         };
-        let (tables, reassembly) = match previous {
-            Some(previous) => (Arc::clone(&previous.tables), Arc::clone(&previous.reassembly)),
-            None => {
-                let secret = options.secret_for(&config.name);
-                (Arc::new(Tables::new(options.shards, secret)), Arc::new(Reassembly::new(limits, secret)))
-            }
+        let secret = options.secret_for(&config.name);
+        let tables = match previous {
+            Some(previous) => Arc::clone(&previous.tables),
+            None => Arc::new(Tables::new(options.shards, secret)),
+        };
+        // Under other limits the fragments of a few seconds are forgotten.
+        let reassembly = match previous.filter(|previous| previous.fragment_limits == limits) {
+            Some(previous) => Arc::clone(&previous.reassembly),
+            None => Arc::new(Reassembly::new(limits, secret)),
         };
         Ok(Self {
             pool6,
             policy,
             tables,
             reassembly,
+            fragment_limits: limits,
             drop_icmpv6_info: nat64.global.drop_icmpv6_info,
             source_icmpv6_errors_better: nat64.global.source_icmpv6_errors_better,
             log_bib: nat64.global.logging_bib,

@@ -75,7 +75,7 @@ impl HostAddresses {
 }
 
 /// True if `address` lies in [`NEVER_TRANSLATED`].
-fn is_never_translated(address: Ipv4Addr) -> bool {
+pub fn is_never_translated(address: Ipv4Addr) -> bool {
     NEVER_TRANSLATED.iter().any(|(network, len)| (address.to_bits() ^ network.to_bits()) >> (32 - len) == 0)
 }
 

@@ -11,6 +11,8 @@ use xlat_translate::refusal::{
     ADDRESS_UNREACHABLE6, ADMINISTRATIVELY_PROHIBITED4, ADMINISTRATIVELY_PROHIBITED6, Answer,
     HOST_UNREACHABLE4, PORT_UNREACHABLE4, PORT_UNREACHABLE6,
 };
+use xlat_translate::refused::is_never_translated;
+use xlat_translate::siit::Untranslatable;
 
 use super::stateful::Recorder;
 use super::tuple::{Tuple, is_echo4, is_echo6};
@@ -36,6 +38,11 @@ pub(super) fn six_to_four(
         let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
         return Err(Stop::returned(Reason::Pipeline(Pipeline::Pool6Mismatch), Some(answer)));
     };
+    // Nobody behind these: loopback, multicast and the like (RFC 6890); the host itself would hear some of them.
+    if is_never_translated(dst4) {
+        let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
+        return Err(Stop::dropped(Reason::Address(Untranslatable::Destination6Refused), Some(answer)));
+    }
     if parsed.inner.is_some() {
         return error_six_to_four(context, instance, nat64, packet, parsed);
     }
@@ -270,7 +277,7 @@ pub(crate) fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Ad
 }
 
 /// A protocol without state, or ICMPv6 that is neither echo nor error.
-pub(super) fn no_state6(upper: &Upper) -> Stop {
+pub(crate) fn no_state6(upper: &Upper) -> Stop {
     if matches!(upper, Upper::Icmp { .. }) {
         return Stop::returned(Reason::Pipeline(Pipeline::IcmpType6), None);
     }
@@ -280,7 +287,7 @@ pub(super) fn no_state6(upper: &Upper) -> Stop {
 }
 
 /// The same for IPv4.
-pub(super) fn no_state4(upper: &Upper) -> Stop {
+pub(crate) fn no_state4(upper: &Upper) -> Stop {
     if matches!(upper, Upper::Icmp { .. }) {
         return Stop::returned(Reason::Pipeline(Pipeline::IcmpType4), None);
     }
