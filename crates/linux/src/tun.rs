@@ -200,6 +200,17 @@ impl Queue {
         usize::try_from(n).map_err(|_| io::Error::last_os_error())
     }
 
+    /// Reads one packet behind its virtio header into `first`, and what does not fit there into `rest`; the length of all.
+    /// `WouldBlock` if there is none.
+    #[inline]
+    pub fn read_split(&self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize> {
+        let parts =
+            [first, rest].map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+        // SAFETY: the pointers and lengths are those of slices that are ours to write for the length of the call.
+        let n = unsafe { libc::readv(self.fd.as_raw_fd(), parts.as_ptr(), 2) };
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    }
+
     /// Writes one packet behind its virtio header; the length that was taken.
     #[inline]
     pub fn write(&self, from: &[u8]) -> io::Result<usize> {

@@ -1,6 +1,7 @@
 //! The workers: one plain thread per TUN queue that reads packets, gives them to a handler, and writes what the
 //! handler sends. Everything is allocated at the start; nothing is shared between workers.
 
+mod ahead;
 mod counters;
 mod plain;
 mod signal;
@@ -24,8 +25,15 @@ use signal::Signal;
 /// How often [`Handler::tick`] is called.
 pub const TICK: Duration = Duration::from_millis(250);
 
+/// How late a sleeping worker may be woken, in nanoseconds.
+const TIMER_SLACK: libc::c_ulong = 1000;
+
 /// Decides about packets. Each worker has its own.
 pub trait Handler: Send {
+    /// Told of packets that are about to come, one by one and in this order, to [`Self::packet`]: a handler with large
+    /// tables can fetch what it needs for all of them at the same time. Not every packet is announced.
+    fn expect(&mut self, _packets: &mut dyn Iterator<Item = &[u8]>) {}
+
     /// Takes one packet. What is not sent to `out`, as it is, changed, or as other packets, is dropped.
     fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit);
 
@@ -47,9 +55,11 @@ pub trait Transmit {
 pub struct WorkerOptions {
     /// Most packets of one batch.
     pub batch: usize,
-    /// How many flows are merged at a time on the way out; zero merges nothing.
+    /// How many flows are merged at a time on the way out; zero merges nothing. Each has a place of 64 KiB, of which only
+    /// what its packets take is ever touched.
     pub coalesce_flows: usize,
-    /// Pin each worker to a core of its own, in the order of those this process may use.
+    /// Pin each worker to a core of its own, in the order of those this process may use. Where other work has that core
+    /// (the receiving half of forwarding, above all), the worker suffers while another core may be free.
     pub pin: bool,
     /// Let each worker thread give up all capabilities before its first packet.
     pub drop_privileges: bool,
@@ -57,7 +67,7 @@ pub struct WorkerOptions {
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { batch: 256, coalesce_flows: 64, pin: true, drop_privileges: true }
+        Self { batch: 1024, coalesce_flows: 512, pin: false, drop_privileges: true }
     }
 }
 
@@ -169,6 +179,9 @@ fn kinds(offload: OffloadSupport) -> Kinds {
 }
 
 fn prepare_thread(worker: usize, core: Option<usize>, drop_privileges: bool) {
+    // Short rests end in time: the default slack is as long as they are.
+    // SAFETY: PR_SET_TIMERSLACK takes a number of nanoseconds by value; no memory is passed.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK) };
     if let Some(core) = core
         && let Err(error) = pin(core)
     {

@@ -19,6 +19,10 @@ impl DataPath {
 }
 
 impl Handler for DataPath {
+    fn expect(&mut self, packets: &mut dyn Iterator<Item = &[u8]>) {
+        self.worker.expect(packets);
+    }
+
     fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
         // The engine counts what became of it. A TUN read carries no firewall mark.
         let _verdict = self.worker.process(packet, 0, &mut Outlet { out, log: &self.log });
