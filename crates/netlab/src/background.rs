@@ -89,6 +89,13 @@ impl Background {
         }
     }
 
+    /// The next line that it says, if one comes within `limit`.
+    pub fn next_line(&mut self, limit: Duration) -> Option<String> {
+        let line = self.lines.recv_timeout(limit).ok()?;
+        self.keep(line.clone());
+        Some(line)
+    }
+
     /// Everything it said so far.
     pub fn output(&mut self) -> String {
         while let Ok(line) = self.lines.try_recv() {

@@ -10,6 +10,8 @@ mod stream;
 use std::io::{self, BufRead as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use xlat_netlab::{missing_programs, search_path, unavailable};
 
@@ -48,7 +50,7 @@ pub(crate) fn play(arguments: &Demo) -> Outcome<ExitCode> {
     let mut report = Report::default();
     steps(&mut scene, &mut report, arguments.bytes);
     if arguments.keep {
-        keep(&scene, arguments.in_user_namespace);
+        keep(&mut scene, arguments.in_user_namespace);
     }
     report.step("xlat takes its changes back", || scene.end());
     if report.finish() {
@@ -83,7 +85,7 @@ fn again_in_user_namespace() -> Failure {
 }
 
 /// Says how to look around, and waits for the Enter key.
-fn keep(scene: &Scene, in_user_namespace: bool) {
+fn keep(scene: &mut Scene, in_user_namespace: bool) {
     let user = if in_user_namespace { " --user --preserve-credentials" } else { "" };
     Report::say("\nThe scene stays until you press Enter or Ctrl-C. To look around, in another terminal:");
     for node in [&scene.a, &scene.t, &scene.v] {
@@ -95,10 +97,19 @@ fn keep(scene: &Scene, in_user_namespace: bool) {
         scene.folder().display(),
         scene.xlat_pid()
     ));
-    if matches!(io::stdin().lock().read_line(&mut String::new()), Ok(0) | Err(_)) {
-        // Nobody is at the keyboard: a signal ends this program.
-        loop {
-            std::thread::park();
+    Report::say("What xlat logs from now on:");
+    let enter = Arc::new(AtomicBool::new(false));
+    let pressed = Arc::clone(&enter);
+    std::thread::spawn(move || {
+        // At the end of the input nobody is at the keyboard, and only a signal ends this program.
+        let read = io::stdin().lock().read_line(&mut String::new());
+        pressed.store(matches!(read, Ok(1..)), Ordering::Relaxed);
+    });
+    // What was logged before the scene was left alone is no news.
+    let _ = scene.log();
+    while !enter.load(Ordering::Relaxed) {
+        if let Some(line) = scene.next_log_line() {
+            Report::say(line);
         }
     }
 }

@@ -90,6 +90,11 @@ impl Scene {
         self.xlat.pid()
     }
 
+    /// The next line that `xlat` logs, if one comes soon.
+    pub(super) fn next_log_line(&mut self) -> Option<String> {
+        self.xlat.next_line(Duration::from_millis(200))
+    }
+
     /// The last lines that `xlat` has logged.
     pub(super) fn log(&mut self) -> String {
         const LINES: usize = 20;
