@@ -34,6 +34,9 @@ eamt = ["203.0.113.128/32 2001:db8:a2::2/128"]
 pool6 = "2001:db8:64::/96"
 "#;
 
+/// What makes `xlat` work with one thread, as tayga does.
+const ONE_QUEUE: &str = "[device]\nqueues = 1\n";
+
 const TAYGA: &str = "
 tun-device tayga0
 ipv4-addr 203.0.113.193
@@ -43,11 +46,12 @@ map 203.0.113.192 2001:db8:a3::2
 ";
 
 /// What is reached by each router besides the links: IPv6 seen from A, IPv4 seen from V.
-const BEYOND: [Option<(&str, &str)>; 4] = [
+const BEYOND: [Option<(&str, &str)>; 5] = [
     None,
     Some(("64:ff9b::/96", "203.0.113.64/32")),
     Some(("2001:db8:64::/96", "203.0.113.128/32")),
     Some(("2001:db8:65::/96", "203.0.113.192/32")),
+    Some(("64:ff9b:1:1::/96", "203.0.113.65/32")),
 ];
 
 /// How long a program may take to start.
@@ -102,6 +106,10 @@ impl Lab {
         }
         let nat64 = start_xlat(&routers[1], &xlat, &folder.path, "nat64", NAT64)?;
         let siit = start_xlat(&routers[2], &xlat, &folder.path, "siit", SIIT)?;
+        let config = format!("{ONE_QUEUE}{NAT64}")
+            .replace("203.0.113.64", "203.0.113.65")
+            .replace("64:ff9b::", "64:ff9b:1:1::");
+        let single = start_xlat(&routers[4], &xlat, &folder.path, "single", &config)?;
         let tayga = start_tayga(&routers[3], &folder.path)?;
         let mut iperf3 = Background::start(&v, "iperf3", v.line("iperf3 --server --forceflush"))?;
         iperf3.wait_for("listening", READY)?;
@@ -119,6 +127,7 @@ impl Lab {
             subject("plain IPv4", "eth0", "192.0.2.2", "198.51.100.2", None)?,
             subject("xlat NAT64", "eth1", "2001:db8:a1::2", "64:ff9b::198.51.100.18", Some(&nat64))?,
             subject("xlat SIIT", "eth2", "2001:db8:a2::2", "2001:db8:64::198.51.100.34", Some(&siit))?,
+            subject("NAT64, 1 queue", "eth4", "2001:db8:a4::2", "64:ff9b:1:1::198.51.100.66", Some(&single))?,
             subject("tayga", "eth3", "2001:db8:a3::2", "2001:db8:65::198.51.100.50", Some(&tayga))?,
         ];
         for subject in &subjects {
@@ -126,7 +135,7 @@ impl Lab {
         }
         Ok(Self {
             subjects,
-            _programs: vec![nat64, siit, tayga, iperf3, sink],
+            _programs: vec![nat64, siit, single, tayga, iperf3, sink],
             a,
             v,
             _routers: routers,

@@ -29,17 +29,20 @@ pub(crate) struct Budget {
 }
 
 /// TCP bulk on the TUN path.
-pub(crate) const TCP_BUDGETS: [Budget; 4] = [
+pub(crate) const TCP_BUDGETS: [Budget; 6] = [
     Budget { subject: "xlat NAT64", reference: "plain IPv6", at_least: 0.8 },
     Budget { subject: "xlat SIIT", reference: "plain IPv6", at_least: 0.8 },
+    Budget { subject: "NAT64, 1 queue", reference: "plain IPv6", at_least: 0.8 },
     Budget { subject: "xlat NAT64", reference: "tayga", at_least: 4.5 },
     Budget { subject: "xlat SIIT", reference: "tayga", at_least: 4.5 },
+    Budget { subject: "NAT64, 1 queue", reference: "tayga", at_least: 4.5 },
 ];
 
 /// Small packets on the TUN path.
-pub(crate) const PACKET_BUDGETS: [Budget; 2] = [
+pub(crate) const PACKET_BUDGETS: [Budget; 3] = [
     Budget { subject: "xlat NAT64", reference: "tayga", at_least: 1.5 },
     Budget { subject: "xlat SIIT", reference: "tayga", at_least: 1.5 },
+    Budget { subject: "NAT64, 1 queue", reference: "tayga", at_least: 1.5 },
 ];
 
 impl Results {
@@ -58,8 +61,8 @@ impl Results {
     /// Prints the table and the verdicts; how many budgets are missed.
     pub(crate) fn print(&self, title: &str, rate_unit: &str, cpu_unit: &str, budgets: &[Budget]) -> usize {
         println!("\n### {title}\n");
-        println!("| {:12} | {rate_unit:>11} | best round | of plain IPv6 | {cpu_unit:>13} |", "");
-        println!("|{:-<14}|{:->13}|{:->12}|{:->15}|{:->15}|", "", ":", ":", ":", ":");
+        println!("| {:14} | {rate_unit:>11} | best round | of plain IPv6 | {cpu_unit:>13} |", "");
+        println!("|{:-<16}|{:->13}|{:->12}|{:->15}|{:->15}|", "", ":", ":", ":", ":");
         let reference = self.rows.first().map_or("", |(name, _)| *name);
         for (name, samples) in &self.rows {
             let rates = || samples.iter().map(|sample| sample.rate);
@@ -67,7 +70,7 @@ impl Results {
             let cpu = median(samples.iter().map(|sample| sample.cpu));
             let cpu = if cpu > 0.0 { format!("{cpu:.0}") } else { String::new() };
             let ratio = self.ratio(name, reference);
-            println!("| {name:12} | {rate:>11.3} | {best:>10.3} | {ratio:>13.2} | {cpu:>13} |");
+            println!("| {name:14} | {rate:>11.3} | {best:>10.3} | {ratio:>13.2} | {cpu:>13} |");
         }
         println!();
         let mut missed = 0;
