@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use xlat_nat64::{Protocol, Transport4, Transport6};
+use xlat_nat64::{Protocol, Refusal, Transport4, Transport6};
 use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
 use xlat_packet::{Buffer, Offload, buffer};
 use xlat_translate::plan::{Flow, Outcome, Parsed4, Parsed6, Plan, parse4, parse6};
@@ -335,7 +335,6 @@ impl Trace {
 
     /// The mask that a new BIB entry would get is not known before it is made: the first of pool4 stands in for it.
     fn new_mask(&mut self, nat64: &Nat64, tuple: &Tuple, client: Transport6) -> Result<Transport4, Verdict> {
-        use xlat_nat64::Refusal;
         if tuple.protocol == Protocol::Tcp && !tuple.tcp.syn {
             return Err(Verdict::Dropped(Reason::State(Refusal::Syn6Expected)));
         }
@@ -367,10 +366,7 @@ impl Trace {
         let tuple = Tuple::of(&outer.upper, is_echo4).ok_or_else(|| no_state4(&outer.upper).verdict)?;
         let mask = Transport4 { addr: outer.dst, port: tuple.dst_port };
         let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {
-            if refusal == xlat_nat64::Refusal::Bib4NotFound && tuple.tcp.syn {
-                return Verdict::Held(Reason::State(xlat_nat64::Refusal::SynStored));
-            }
-            Verdict::Returned(Reason::State(refusal))
+            unmapped4(refusal, &tuple, nat64.policy.config().drop_externally_initiated_tcp)
         })?;
         self.step("state", "RFC 6146 3.1, 3.5", format!("BIB entry {client} - {mask} ({})", tuple.protocol));
         if nat64.policy.config().address_dependent_filtering {
@@ -387,6 +383,19 @@ impl Trace {
             inner: None,
             datagram: None,
         })
+    }
+}
+
+/// A packet from IPv4 to a mask that nobody has; RFC 6146 3.5.2.2 treats TCP in its own way.
+fn unmapped4(refusal: Refusal, tuple: &Tuple, drops_syn: bool) -> Verdict {
+    match refusal {
+        Refusal::SessionNotFound if tuple.protocol != Protocol::Tcp => {
+            Verdict::Returned(Reason::State(Refusal::Bib4NotFound))
+        }
+        Refusal::SessionNotFound if !tuple.tcp.syn => Verdict::Dropped(Reason::State(Refusal::Syn4Expected)),
+        Refusal::SessionNotFound if drops_syn => Verdict::Dropped(Reason::State(Refusal::V4Syn)),
+        Refusal::SessionNotFound => Verdict::Held(Reason::State(Refusal::SynStored)),
+        other => Verdict::Returned(Reason::State(other)),
     }
 }
 

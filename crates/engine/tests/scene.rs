@@ -259,3 +259,12 @@ fn nobody_is_reached_behind_loopback_multicast_and_broadcast() {
     }
     assert_eq!(engine.gauges()[0].gauges.bib, [0, 0, 0]);
 }
+
+#[test]
+fn a_packet_to_a_mask_that_nobody_has_is_explained_as_it_is_treated() {
+    let engine = engine(NAT64);
+    let packet = udp4("203.0.113.16", "203.0.113.2", (9, 8080), 64, b"hello");
+    let explained = engine.explain(&packet, 0).verdict;
+    assert_eq!(explained.reason().map(Reason::name), Some("bib4-not-found"));
+    assert_eq!(take(&mut engine.worker(), &packet).0, explained);
+}

@@ -261,10 +261,10 @@ pub(crate) fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Ad
     let inner = parsed.inner.ok_or_else(unknown)?;
     let tuple = Tuple::of(&inner.upper, is_echo4).ok_or_else(unknown)?;
     let mask = Transport4 { addr: inner.src, port: tuple.src_port };
-    let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {
-        let refusal = if refusal == Refusal::Bib4NotFound { Refusal::SessionNotFound } else { refusal };
-        Stop::returned(Reason::State(refusal), None)
-    })?;
+    let client = nat64
+        .tables
+        .lookup4(&nat64.policy, tuple.protocol, mask)
+        .map_err(|refusal| Stop::returned(Reason::State(refusal), None))?;
     let server = nat64.pool6.embed(inner.dst);
     // RFC 6146 3.6.1 would name the server; the router that complained makes traceroute work.
     let src = if nat64.source_icmpv6_errors_better { nat64.pool6.embed(parsed.outer.src) } else { server };
