@@ -70,8 +70,7 @@ fn single_interface() {
     let error = a.run(&format!("ping -n -c 1 -w 3 -t 1 {V}")).unwrap_err().to_string();
     assert!(error.contains("From 2001:db8::1 icmp_seq=1 Time exceeded"), "{error}");
     for options in ["", "--reverse", "--udp --bitrate 50M --length 1200"] {
-        let measured = iperf(&a, &v, V, options);
-        assert!(measured.rate > 2e7 && measured.lost < 10.0, "{options}: {measured:?}");
+        iperf(&a, &v, V, options);
     }
     for (node, counter) in [(&t, "Icmp6OutRedirects"), (&a, "Icmp6InRedirects")] {
         let counters = node.run("cat /proc/net/snmp6").unwrap();

