@@ -15,7 +15,7 @@ use xlat_translate::siit::{SiitTables, Untranslatable};
 
 use crate::engine::{Engine, Generation};
 use crate::instance::{Instance, Kind, Nat64};
-use crate::pipeline::nat64::{no_state4, no_state6};
+use crate::pipeline::nat64::{check_source4, check_source6, no_state4, no_state6};
 use crate::pipeline::tuple::{Tuple, is_echo4, is_echo6};
 use crate::reason::{Pipeline, Reason, Verdict};
 
@@ -300,6 +300,7 @@ impl Trace {
             return Err(Verdict::Returned(Reason::Pipeline(Pipeline::Pool6Mismatch)));
         };
         self.step("destination", "RFC 6052 2.2", format!("{} is in pool6: {dst}", outer.dst));
+        check_source6(outer.src).map_err(|stop| stop.verdict)?;
         if is_never_translated(dst) {
             return Err(Verdict::Dropped(Reason::Address(Untranslatable::Destination6Refused)));
         }
@@ -363,6 +364,7 @@ impl Trace {
             self.step("state", "RFC 6146 3.5.3", "the error is about a flow with a BIB entry".to_owned());
             return Ok(plan);
         }
+        check_source4(outer.src).map_err(|stop| stop.verdict)?;
         let tuple = Tuple::of(&outer.upper, is_echo4).ok_or_else(|| no_state4(&outer.upper).verdict)?;
         let mask = Transport4 { addr: outer.dst, port: tuple.dst_port };
         let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {

@@ -240,6 +240,11 @@ impl Policy {
         self.pool(protocol).owner(address).is_some()
     }
 
+    /// Whether an address has transport addresses in pool4 for a protocol: all that a fragment can be asked.
+    pub fn owns_address(&self, protocol: Protocol, address: Ipv4Addr) -> bool {
+        self.pool(protocol).address(address).is_some()
+    }
+
     /// How long a session under `timer` lives without traffic.
     pub fn lifetime(&self, timer: Timer) -> Duration {
         Duration::from_millis(self.lifetimes[timer.index()])

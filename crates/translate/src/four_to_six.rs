@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Fragment, Layers4, Upper, is_extension};
 use xlat_packet::segment::complete_checksum;
-use xlat_packet::{Buffer, fragment, icmpv4, ipv6, protocol};
+use xlat_packet::{Buffer, fragment, icmpv4, ipv6, protocol, udp};
 
 use crate::icmp_error;
 use crate::icmp_table;
@@ -187,20 +187,30 @@ fn checksum_field(
     policy: &Policy,
 ) -> Result<Field, Refused> {
     let field = Field::of(packet.offload.checksum);
-    let Upper::Udp { checksum: 0, .. } = outer.upper else { return Ok(field) };
+    let Upper::Udp { checksum: 0, len, .. } = outer.upper else { return Ok(field) };
     // A partial sum of zero is a sum.
     if field == Field::Partial {
         return Ok(field);
     }
     let refused = Refusal::ZeroChecksum.answered(Answer::unreachable4(ADMINISTRATIVELY_PROHIBITED4));
+    let covered = usize::from(len);
     if let Some(datagram) = plan.datagram {
-        return Ok(Field::Compute { sum: datagram.sum, len: datagram.upper_len });
+        let is_there = (udp::LEN..=datagram.upper_len as usize).contains(&covered);
+        let field = Field::Compute { sum: datagram.sum, len: len.into() };
+        return is_there.then_some(field).ok_or(refused);
     }
     if outer.is_fragment() || policy.zero_checksum == ZeroChecksum::Refuse {
         return Err(refused);
     }
     let message = packet.bytes().get(outer.upper_at..outer.total_len).unwrap_or(&[]);
-    Ok(Field::Compute { sum: Sum::of(message), len: message.len() as u32 })
+    compute(message, len).ok_or(refused)
+}
+
+/// The checksum of a UDP message whose length field says `len`: what lies behind that is not covered (RFC 9868 5), what
+/// is not there cannot be.
+pub(crate) fn compute(message: &[u8], len: u16) -> Option<Field> {
+    let covered = message.get(..usize::from(len)).filter(|covered| covered.len() >= udp::LEN)?;
+    Some(Field::Compute { sum: Sum::of(covered), len: len.into() })
 }
 
 /// How much longer the translation of a quoted packet is.

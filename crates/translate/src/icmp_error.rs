@@ -268,12 +268,12 @@ fn assemble(out: &mut [u8], shape: &Shape, quoted: usize, extension: &[u8]) -> (
 
 /// What happens to the checksum of a quoted TCP or UDP header.
 fn inner_field(inner: &Layers4, payload: &[u8], policy: &Policy) -> Result<Field, Refused> {
-    let Upper::Udp { checksum: 0, .. } = inner.upper else { return Ok(Field::Update) };
+    let Upper::Udp { checksum: 0, len, .. } = inner.upper else { return Ok(Field::Update) };
     if policy.zero_checksum == ZeroChecksum::Refuse {
         return Err(Refusal::ZeroChecksum.into());
     }
-    let whole = payload.len() == inner.upper_len() && !inner.is_fragment();
-    Ok(if whole { Field::Compute { sum: Sum::of(payload), len: payload.len() as u32 } } else { Field::Leave })
+    let whole = if inner.is_fragment() { None } else { four_to_six::compute(payload, len) };
+    Ok(whole.unwrap_or(Field::Leave))
 }
 
 /// Writes the ICMP header with a checksum over `message` and the pseudo-header.

@@ -24,7 +24,7 @@ pub struct Flow<A> {
 pub struct Datagram {
     /// Bytes of the whole layer 4 message.
     pub upper_len: u32,
-    /// Sum of the whole layer 4 message as it came.
+    /// Sum of all that a UDP checksum covers, as it came; of other messages nobody needs it.
     pub sum: Sum,
 }
 

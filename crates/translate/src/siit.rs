@@ -22,7 +22,7 @@ xlat_packet::reasons! {
         Source6Denylisted: "source6-denylisted", "JSTAT64_SRC", "house (denylist4)",
             "pool6 maps the IPv6 source to an address in denylist4";
         Source6Refused: "source6-refused", "JSTAT64_SRC", "RFC 6890, RFC 1812 5.3.7",
-            "the IPv6 source maps to an address of this host or one that is never forwarded";
+            "the IPv6 source is one that no packet may have, or maps to an address of this host or one never forwarded";
         Destination6Loopback: "destination6-loopback", "JSTAT64_DST", "RFC 4291 2.5.3",
             "the IPv6 destination is ::1, which no packet on a wire may have";
         Destination6: "destination6-untranslatable", "JSTAT64_DST", "RFC 7915 6",

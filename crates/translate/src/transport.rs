@@ -26,7 +26,7 @@ pub(crate) enum Field {
     Partial,
     /// It is zero (none) and stays so.
     Leave,
-    /// It was zero; computed from the sum of the whole message as it came, and its length in bytes.
+    /// It was zero; computed from the sum of what it covers as it came, and the length of that in bytes.
     Compute {
         /// Sum of the message, its checksum field being zero.
         sum: Sum,

@@ -7,7 +7,7 @@
 
 use std::net::Ipv4Addr;
 
-use xlat_nat64::{Arrival, FirstFragment, Fragment, FragmentKey, FragmentRefusal};
+use xlat_nat64::{Arrival, FirstFragment, Fragment, FragmentKey, FragmentRefusal, Protocol};
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
 use xlat_packet::segment::complete_checksum;
@@ -15,8 +15,8 @@ use xlat_packet::{Buffer, Malformed, Offload, buffer, ipv4, protocol};
 use xlat_translate::plan::{Datagram, Parsed, Parsed4, Parsed6};
 use xlat_translate::refusal::{Refusal, Refused};
 
-use super::nat64::{forward4, forward6, no_state4, no_state6};
-use super::tuple::{Tuple, is_echo4, is_echo6};
+use super::nat64::{forward4, forward6, no_state4, no_state6, stop4};
+use super::tuple::{Tuple, is_echo4, is_echo6, stateful};
 use super::{Context, Done, Stop, settle};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
@@ -36,8 +36,9 @@ pub(super) fn six_to_four(
         }
         upper => Tuple::of(&upper, is_echo6),
     };
-    let has_state = matches!(outer.protocol, protocol::TCP | protocol::UDP | protocol::ICMPV6);
-    let Some(place) = outer.fragment.filter(|_| has_state) else { return Err(no_state6(&outer.upper)) };
+    let (Some(place), Some(protocol)) = (outer.fragment, stateful(outer.protocol, protocol::ICMPV6)) else {
+        return Err(no_state6(&outer.upper));
+    };
     complete_checksum(packet);
     let key = FragmentKey::V6 {
         src: outer.src,
@@ -45,11 +46,11 @@ pub(super) fn six_to_four(
         id: place.identification,
         protocol: outer.protocol,
     };
-    let waits = outer.protocol == protocol::ICMPV6;
+    let waits = protocol == Protocol::Icmp;
     let arrival = arrive(context, nat64, key, outer, packet.bytes(), (first, waits))?;
     release(context, (nat64, key), packet, arrival, |context, packet, ports, datagram| {
         let outer = Layers6::parse(packet.bytes(), Extent::Whole).map_err(malformed)?;
-        let tuple = Tuple::of_fragment(outer.protocol, ports, &outer.upper);
+        let tuple = Tuple::of_fragment(protocol, ports, &outer.upper);
         forward6(context, instance, nat64, packet, &Parsed { outer, inner: None }, (dst4, tuple, datagram))
     })
 }
@@ -62,14 +63,19 @@ pub(super) fn four_to_six(
     parsed: &Parsed4,
 ) -> Result<Done, Stop> {
     let outer = &parsed.outer;
+    let Some(protocol) = stateful(outer.protocol, protocol::ICMPV4) else {
+        return Err(no_state4(&outer.upper));
+    };
+    // Nothing of another translator's, or of nobody's, is to be held.
+    if !nat64.policy.owns_address(protocol, outer.dst) {
+        return Err(stop4(xlat_nat64::Refusal::Pool4Mismatch, protocol));
+    }
     let first = match outer.upper {
         Upper::Icmp { kind, .. } if !is_echo4(kind) => {
             return Err(Refused::from(Refusal::FragmentedIcmp4).into());
         }
         upper => Tuple::of(&upper, is_echo4),
     };
-    let has_state = matches!(outer.protocol, protocol::TCP | protocol::UDP | protocol::ICMPV4);
-    let Some(_place) = outer.fragment.filter(|_| has_state) else { return Err(no_state4(&outer.upper)) };
     complete_checksum(packet);
     let key = FragmentKey::V4 {
         src: outer.src,
@@ -77,11 +83,11 @@ pub(super) fn four_to_six(
         id: outer.own.identification,
         protocol: outer.protocol,
     };
-    let waits = outer.protocol == protocol::ICMPV4 || matches!(outer.upper, Upper::Udp { checksum: 0, .. });
+    let waits = protocol == Protocol::Icmp || matches!(outer.upper, Upper::Udp { checksum: 0, .. });
     let arrival = arrive(context, nat64, key, outer, packet.bytes(), (first, waits))?;
     release(context, (nat64, key), packet, arrival, |context, packet, ports, datagram| {
         let outer = Layers4::parse(packet.bytes(), Extent::Whole).map_err(malformed)?;
-        let tuple = Tuple::of_fragment(outer.protocol, ports, &outer.upper);
+        let tuple = Tuple::of_fragment(protocol, ports, &outer.upper);
         forward4(context, instance, nat64, packet, &Parsed { outer, inner: None }, (tuple, datagram))
     })
 }
@@ -154,14 +160,22 @@ fn each(
     context.tools.segment = scratch;
 }
 
-/// Sum of the layer 4 message of an IPv4 datagram, from its fragments: their offsets are multiples of eight, so the sum
-/// of the parts is the sum of the whole. Of IPv6 fragments nobody needs it.
+/// Sum of what the checksum of an IPv4 UDP datagram covers, from its fragments: their offsets are multiples of eight, so
+/// the sum of the parts is the sum of the whole. Of other datagrams nobody needs it.
 fn sum4(packets: &[Box<[u8]>]) -> Sum {
-    let payload = |bytes: &[u8]| {
-        let header = ipv4::Header::parse(bytes).filter(|_| bytes[0] >> 4 == 4)?;
-        bytes.get(usize::from(header.header_len)..usize::from(header.total_len)).map(Sum::of)
+    // What lies behind the length of UDP is not covered (RFC 9868 5).
+    let mut left = match packets.first().map(|first| Layers4::parse(first, Extent::Whole)) {
+        Some(Ok(Layers4 { upper: Upper::Udp { len, .. }, .. })) => usize::from(len),
+        _no_udp => return Sum::ZERO,
     };
-    packets.iter().filter_map(|bytes| payload(bytes)).fold(Sum::ZERO, Sum::plus)
+    let mut part = |bytes: &[u8]| {
+        let header = ipv4::Header::parse(bytes)?;
+        let payload = bytes.get(usize::from(header.header_len)..usize::from(header.total_len))?;
+        let covered = &payload[..payload.len().min(left)];
+        left -= covered.len();
+        Some(Sum::of(covered))
+    };
+    packets.iter().filter_map(|bytes| part(bytes)).fold(Sum::ZERO, Sum::plus)
 }
 
 fn malformed(malformed: Malformed) -> Stop {

@@ -38,6 +38,7 @@ pub(super) fn six_to_four(
         let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
         return Err(Stop::returned(Reason::Pipeline(Pipeline::Pool6Mismatch), Some(answer)));
     };
+    check_source6(outer.src)?;
     // Nobody behind these: loopback, multicast and the like (RFC 6890); the host itself would hear some of them.
     if is_never_translated(dst4) {
         let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
@@ -67,6 +68,7 @@ pub(super) fn four_to_six(
         let outcome = xlat_translate::four_to_six(packet, parsed, &plan, policy)?;
         return Ok(send6(context, packet, outcome));
     }
+    check_source4(outer.src)?;
     if outer.is_fragment() {
         return fragments::four_to_six(context, instance, nat64, packet, parsed);
     }
@@ -242,6 +244,10 @@ pub(crate) fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Ad
     let tuple = Tuple::of(&inner.upper, is_echo6).ok_or_else(unknown)?;
     let mismatch = || Stop::returned(Reason::Pipeline(Pipeline::Pool6Mismatch), None);
     let server = nat64.pool6.extract(inner.src).ok_or_else(mismatch)?;
+    // The error would go there, as no other packet does.
+    if is_never_translated(server) {
+        return Err(Stop::dropped(Reason::Address(Untranslatable::InnerSource6), None));
+    }
     let client = Transport6 { addr: inner.dst, port: tuple.dst_port };
     let mask = nat64
         .tables
@@ -274,6 +280,22 @@ pub(crate) fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Ad
         inner: Some(Flow { src: client.addr, dst: server, ports: Some((client.port, dst_port)) }),
         datagram: None,
     })
+}
+
+/// RFC 7915 5.1: a source that no packet on a wire may have gets no state; it is left to the host to discard.
+pub(crate) fn check_source6(src: Ipv6Addr) -> Result<(), Stop> {
+    if src.is_loopback() || src.is_unspecified() || src.is_multicast() {
+        return Err(Stop::returned(Reason::Address(Untranslatable::Source6Refused), None));
+    }
+    Ok(())
+}
+
+/// The same for IPv4 (RFC 7915 4.1). The source of an ICMP error may be anything: it only says who complains.
+pub(crate) fn check_source4(src: Ipv4Addr) -> Result<(), Stop> {
+    if is_never_translated(src) {
+        return Err(Stop::returned(Reason::Address(Untranslatable::Source4Refused), None));
+    }
+    Ok(())
 }
 
 /// A protocol without state, or ICMPv6 that is neither echo nor error.
@@ -323,7 +345,7 @@ fn stop6(refusal: Refusal) -> Stop {
 }
 
 /// A packet from IPv4 that the tables refuse.
-fn stop4(refusal: Refusal, protocol: Protocol) -> Stop {
+pub(super) fn stop4(refusal: Refusal, protocol: Protocol) -> Stop {
     let reason = Reason::State(refusal);
     match refusal {
         Refusal::Pool4Mismatch => Stop::returned(reason, Some(Answer::unreachable4(HOST_UNREACHABLE4))),

@@ -36,15 +36,20 @@ impl Tuple {
         }
     }
 
-    /// The tuple of a fragment whose datagram's ports are known; `protocol` is TCP, UDP or one of the ICMPs.
-    pub(crate) fn of_fragment(protocol: u8, (src_port, dst_port): (u16, u16), upper: &Upper) -> Self {
+    /// The tuple of a fragment whose datagram's ports are known.
+    pub(crate) fn of_fragment(protocol: Protocol, (src_port, dst_port): (u16, u16), upper: &Upper) -> Self {
         let own = Self::of(upper, |_kind| true);
-        let protocol = match protocol {
-            protocol::TCP => Protocol::Tcp,
-            protocol::UDP => Protocol::Udp,
-            _icmp => Protocol::Icmp,
-        };
         Self { protocol, src_port, dst_port, tcp: own.map_or(TcpFlags::default(), |own| own.tcp) }
+    }
+}
+
+/// The protocol with a number, if it has state; `icmp` is the number of the packet's own ICMP.
+pub(crate) fn stateful(number: u8, icmp: u8) -> Option<Protocol> {
+    match number {
+        protocol::TCP => Some(Protocol::Tcp),
+        protocol::UDP => Some(Protocol::Udp),
+        number if number == icmp => Some(Protocol::Icmp),
+        _other => None,
     }
 }
 
