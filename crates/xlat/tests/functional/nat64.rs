@@ -69,7 +69,7 @@ fn single_interface() {
     ping(&a, "64:ff9b::203.0.113.2", 63);
     let error = a.run(&format!("ping -n -c 1 -w 3 -t 1 {V}")).unwrap_err().to_string();
     assert!(error.contains("From 2001:db8::1 icmp_seq=1 Time exceeded"), "{error}");
-    for options in ["", "--reverse", "--udp --bitrate 50M --length 1200"] {
+    for options in ["", "--reverse", "--udp --bitrate 20M --length 1200"] {
         iperf(&a, &v, V, options);
     }
     for (node, counter) in [(&t, "Icmp6OutRedirects"), (&a, "Icmp6InRedirects")] {

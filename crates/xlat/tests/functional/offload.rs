@@ -64,7 +64,7 @@ fn with_and_without() {
         let mask = aggregate(&at_a, &at_v, V, 4000);
         aggregate(&at_v, &at_a, &mask.ip().to_canonical().to_string(), mask.port());
         read = xlat.counter("device rx_packets") - before;
-        for options in ["--length 128K", "--udp --bitrate 50M --length 1300"] {
+        for options in ["--length 128K", "--udp --bitrate 20M --length 1300"] {
             iperf(&a, &v, V, &format!("--time 1 {options}"));
             iperf(&a, &v, V, &format!("--time 1 {options} --reverse"));
         }
