@@ -40,6 +40,8 @@ struct Run {
 /// One address of pool4, whatever the marks.
 pub(crate) struct Address {
     ports: Arc<PortMap>,
+    /// All that is claimed, whoever claims it: a packet must not have to look at every mark's share.
+    ranges: Vec<Range>,
     claims: Vec<Claim>,
 }
 
@@ -78,6 +80,7 @@ impl Pool4 {
                     ports: previous
                         .and_then(|pool| pool.address((*addr).into()))
                         .map_or_else(Arc::default, |address| Arc::clone(&address.ports)),
+                    ranges: Vec::new(),
                     claims: Vec::new(),
                 });
                 address.claims.extend(ranges.iter().map(|range| Claim {
@@ -90,6 +93,10 @@ impl Pool4 {
             }
             let full = (0..candidates.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
             sets.push(Set { mark: *mark, candidates, full });
+        }
+        for address in addresses.values_mut() {
+            let claimed: Vec<Range> = address.claims.iter().map(|claim| claim.range).collect();
+            address.ranges = merged(protocol, &claimed);
         }
         let mut runs: Vec<Run> = Vec::new();
         for (place, addr) in addresses.keys().enumerate() {
@@ -119,7 +126,8 @@ impl Pool4 {
     /// The port map of a transport address that belongs to any set.
     pub(crate) fn owner(&self, mask: Transport4) -> Option<&PortMap> {
         let address = self.address(mask.addr)?;
-        address.claims.iter().any(|claim| within(claim.range, mask.port)).then_some(&*address.ports)
+        let at = address.ranges.partition_point(|range| range.1 < mask.port);
+        address.ranges.get(at).is_some_and(|range| range.0 <= mask.port).then_some(&*address.ports)
     }
 
     /// Gives a mask back. Nothing happens if its address left pool4: its map went with it.
@@ -260,6 +268,18 @@ mod tests {
         assert!(!pool.set(0).unwrap().contains(at([192, 0, 2, 9], 3)));
         assert!(pool.set(7).unwrap().contains(at([192, 0, 2, 9], 3)));
         assert!(pool.set(1).is_none());
+    }
+
+    #[test]
+    fn membership_is_that_of_all_marks_together() {
+        let share = |mark: u16| (u32::from(mark), [192, 0, 2, 1], (mark * 64, mark * 64 + 63));
+        let shares: Vec<_> = [5, 1, 2, 7, 6].map(share).into();
+        let pool = pool(&shares, Protocol::Udp);
+        for port in 0..=1024 {
+            let owned = shares.iter().any(|(_, _, range)| within(*range, port));
+            assert_eq!(pool.owner(at([192, 0, 2, 1], port)).is_some(), owned, "{port}");
+        }
+        assert_eq!(pool.address([192, 0, 2, 1].into()).unwrap().ranges, [(64, 191), (320, 511)]);
     }
 
     #[test]
