@@ -65,7 +65,9 @@ lint: ## formatting, clippy, documentation, dependencies
 
 bench: install-bench-deps ## the numbers of docs/performance.md
 	@echo "== bench"
-	$(CARGO) run --release -p xlat-bench --bin memory
+	$(CARGO) build --release -p xlat -p xlat-bench
+	$(TARGET_DIR)/release/memory
+	$(TARGET_DIR)/release/namespaces
 
 fuzz: ## each fuzz target for a minute
 	@echo "== fuzz"
