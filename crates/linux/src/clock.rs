@@ -2,7 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+
+/// The socket option (socket(7)), which libc does not have for every target.
+const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// Milliseconds of the monotonic clock (`CLOCK_MONOTONIC`: since boot, without suspended time).
 pub fn now_ms() -> u64 {
@@ -16,6 +21,25 @@ pub fn now_ms() -> u64 {
 /// The inode of this thread's network namespace: equal for two processes exactly if they share it.
 pub fn netns_inode() -> io::Result<u64> {
     fs::metadata("/proc/thread-self/ns/net").map(|meta| meta.ino())
+}
+
+/// A number of this thread's network namespace that is never given away again, unlike the inode's: that of a namespace which
+/// is gone soon becomes another one's. Zero where the kernel has none (before Linux 5.14).
+pub fn netns_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the pointer and length are those of a live integer, which the kernel fills or leaves as it is.
+    unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    Ok(cookie)
 }
 
 /// The random name that the kernel gave to this boot.

@@ -27,6 +27,9 @@ pub(super) struct Content {
     boot: String,
     /// Inode of the network namespace.
     namespace: u64,
+    /// Its cookie: the inode alone may be another namespace's by now.
+    #[serde(default)]
+    cookie: u64,
     pub(super) device: String,
     pub(super) pid: u32,
     /// When the process was started: a pid alone may be another process's by now.
@@ -42,8 +45,9 @@ impl Content {
     }
 
     /// True if it tells of the running system: neither of an earlier boot nor of another namespace.
-    fn is_of(&self, boot: &str, namespace: u64) -> bool {
-        self.version == VERSION && self.boot == boot && self.namespace == namespace
+    fn is_of(&self, other: &Self) -> bool {
+        let name = |content: &Self| (content.version, content.namespace, content.cookie);
+        name(self) == name(other) && self.boot == other.boot
     }
 }
 
@@ -56,6 +60,7 @@ impl Journal {
             version: VERSION,
             boot: clock::boot_id()?,
             namespace,
+            cookie: clock::netns_cookie()?,
             device: device.to_owned(),
             pid,
             process_start: clock::process_start(pid).unwrap_or_default(),
@@ -75,10 +80,10 @@ impl Journal {
     /// What the file of this device says, if it tells of this boot and namespace. A file that cannot be
     /// understood tells of nothing: it was never written by a rename.
     pub(super) fn stored(&self) -> io::Result<Option<Content>> {
-        Ok(read(&self.path)?.filter(|content| content.is_of(&self.content.boot, self.content.namespace)))
+        Ok(read(&self.path)?.filter(|content| content.is_of(&self.content)))
     }
 
-    /// The journals of other devices of this namespace, whose processes are alive.
+    /// The journals of other devices of this namespace, also of processes that are gone: their changes still stand.
     pub(super) fn others(&self) -> Vec<Content> {
         let Some(directory) = self.path.parent() else { return Vec::new() };
         let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
@@ -86,7 +91,7 @@ impl Journal {
         paths
             .filter(|path| *path != self.path && path.extension().is_some_and(|suffix| suffix == "json"))
             .filter_map(|path| read(&path).ok()?)
-            .filter(|content| content.is_of(&self.content.boot, self.content.namespace) && content.is_live())
+            .filter(|content| content.is_of(&self.content))
             .collect()
     }
 
@@ -134,7 +139,8 @@ pub(super) fn default_directory() -> PathBuf {
     if fs::create_dir_all(&shared).is_ok() && is_writable(&shared) {
         return shared;
     }
-    env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from).join("xlat")
+    let own = env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
+    own.map_or_else(env::temp_dir, PathBuf::from).join("xlat")
 }
 
 fn is_writable(directory: &Path) -> bool {
@@ -189,10 +195,14 @@ mod tests {
     fn a_journal_of_another_boot_or_a_dead_process_is_not_live() {
         let journal = Journal::new(Path::new("/nonexistent"), "x0").unwrap();
         let mut content = journal.content;
-        let (boot, namespace) = (content.boot.clone(), content.namespace);
-        assert!(content.is_of(&boot, namespace) && content.is_live());
+        let here = content.clone();
+        assert!(content.is_of(&here) && content.is_live());
         content.process_start += 1;
         assert!(!content.is_live());
-        assert!(!content.is_of("another", namespace) && !content.is_of(&boot, namespace + 1));
+        assert!(content.is_of(&here));
+        assert!(!Content { boot: "another".into(), ..here.clone() }.is_of(&here));
+        assert!(!Content { namespace: here.namespace + 1, ..here.clone() }.is_of(&here));
+        // The inode was given away again.
+        assert!(!Content { cookie: here.cookie + 1, ..here.clone() }.is_of(&here));
     }
 }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 pub use change::ROUTE_PROTOCOL;
 use change::{Change, Family, forwarding, our_routes, proxy_of, route_of};
-use journal::Journal;
+use journal::{Content, Journal};
 pub use plan::{DEVICE_GROUP, HostPlan, MAX_PROXIED, SetupError, Warning};
 use watch::{HostAddresses, collect, snapshot_by};
 
@@ -355,7 +355,8 @@ fn depends_on_addresses(change: &Change) -> bool {
 
 /// Takes `changes` back, the last one first. A setting that another live instance needs too is left to it.
 async fn undo_all(handle: &Handle, changes: &[Change], journal: &Journal) {
-    let needed: Vec<Change> = journal.others().into_iter().flat_map(|other| other.changes).collect();
+    let live = journal.others().into_iter().filter(Content::is_live);
+    let needed: Vec<Change> = live.flat_map(|other| other.changes).collect();
     for change in changes.iter().rev().filter(|change| !needed.contains(change)) {
         if let Err(error) = change.undo(handle).await {
             tracing::warn!(%error, change = change.describe(), "cannot be taken back");
