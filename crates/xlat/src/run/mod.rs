@@ -134,7 +134,7 @@ impl Daemon {
                     self.service.ready();
                 }
                 _ = signals.counters.recv() => self.log_counters(),
-                Ok(()) = self.addresses.changed() => self.host_changed().await,
+                Ok(()) = self.addresses.changed() => self.host_changed().await?,
                 _ = pulse.tick() => {
                     if self.workers.any_ended() {
                         return Err(Failure::new("a worker ended: its device is gone, or it failed; see the log"));
@@ -180,9 +180,16 @@ impl Daemon {
         changed
     }
 
-    /// Adapts to interfaces and addresses that came or went.
-    async fn host_changed(&mut self) {
+    /// Adapts to interfaces and addresses that came or went. Fails if our own device did: renamed, or moved to another
+    /// namespace, it no longer is where the routes and rules say.
+    async fn host_changed(&mut self) -> Outcome {
         let addresses = self.addresses.borrow_and_update().clone();
+        let device = &self.config.device.name;
+        if addresses.interface(device).is_none() {
+            return Err(Failure::new(format!(
+                "the device \"{device}\" is gone: deleted, renamed or moved by somebody else; start again to make it anew"
+            )));
+        }
         tracing::debug!("addresses or interfaces of this host have changed");
         self.engine.set_host(host::own_addresses(&addresses));
         let plan = plan(&self.config, &addresses, self.state_dir.as_deref());
@@ -190,6 +197,7 @@ impl Daemon {
             Ok(()) => self.warn(),
             Err(error) => tracing::error!("cannot adapt to this host's addresses: {}", with_causes(&error)),
         }
+        Ok(())
     }
 
     fn warn(&mut self) {
