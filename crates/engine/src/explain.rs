@@ -7,7 +7,7 @@ use std::fmt;
 
 use xlat_nat64::{Protocol, Refusal, Transport4, Transport6};
 use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
-use xlat_packet::{Buffer, Offload, buffer};
+use xlat_packet::{Buffer, Offload, buffer, icmpv4, icmpv6};
 use xlat_translate::plan::{Flow, Outcome, Parsed4, Parsed6, Plan, parse4, parse6};
 use xlat_translate::refusal::Refused;
 use xlat_translate::refused::is_never_translated;
@@ -16,7 +16,7 @@ use xlat_translate::siit::{SiitTables, Untranslatable};
 use crate::engine::{Engine, Generation};
 use crate::instance::{Instance, Kind, Nat64};
 use crate::pipeline::nat64::{check_source4, check_source6, no_state4, no_state6};
-use crate::pipeline::tuple::{Tuple, is_echo4, is_echo6};
+use crate::pipeline::tuple::Tuple;
 use crate::reason::{Pipeline, Reason, Verdict};
 
 /// One decision.
@@ -309,7 +309,8 @@ impl Trace {
             self.step("state", "RFC 6146 3.5.3", "the error is about a flow with a BIB entry".to_owned());
             return Ok((plan, false));
         }
-        let tuple = Tuple::of(&outer.upper, is_echo6).ok_or_else(|| no_state6(&outer.upper).verdict)?;
+        let tuple =
+            Tuple::of(&outer.upper, icmpv6::is_echo).ok_or_else(|| no_state6(&outer.upper).verdict)?;
         if tuple.protocol == Protocol::Icmp && nat64.drop_icmpv6_info {
             return Err(Verdict::Dropped(Reason::Pipeline(Pipeline::Icmpv6Info)));
         }
@@ -365,7 +366,8 @@ impl Trace {
             return Ok(plan);
         }
         check_source4(outer.src).map_err(|stop| stop.verdict)?;
-        let tuple = Tuple::of(&outer.upper, is_echo4).ok_or_else(|| no_state4(&outer.upper).verdict)?;
+        let tuple =
+            Tuple::of(&outer.upper, icmpv4::is_echo).ok_or_else(|| no_state4(&outer.upper).verdict)?;
         let mask = Transport4 { addr: outer.dst, port: tuple.dst_port };
         let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {
             unmapped4(refusal, &tuple, nat64.policy.config().drop_externally_initiated_tcp)

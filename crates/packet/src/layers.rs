@@ -5,7 +5,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::{fragment, icmpv4, icmpv6, ipv4, ipv6, protocol, tcp, udp};
+use crate::{fragment, icmp, ipv4, ipv6, protocol, tcp, udp};
 
 crate::reasons! {
     /// Why bytes are not a packet that can be read.
@@ -345,8 +345,7 @@ fn upper(
         }
         // The two ICMP headers have one shape.
         protocol if protocol == icmp => {
-            let header = icmpv4::Header::parse(bytes).ok_or(Malformed::Truncated)?;
-            const { assert!(icmpv4::LEN == icmpv6::LEN) };
+            let header = icmp::Header::parse(bytes).ok_or(Malformed::Truncated)?;
             Ok(Upper::Icmp { kind: header.kind, code: header.code, rest: header.rest })
         }
         _other => Ok(Upper::Other),

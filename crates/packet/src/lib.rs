@@ -16,6 +16,7 @@ extern crate std;
 pub mod buffer;
 pub mod checksum;
 pub mod fragment;
+pub mod icmp;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;

@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Layers4, Layers6, Upper, is_extension};
-use xlat_packet::{Buffer, Checksum, buffer, icmpv4, icmpv6, ipv4, ipv6, protocol};
+use xlat_packet::{Buffer, Checksum, buffer, icmp, icmpv4, icmpv6, ipv4, ipv6, protocol};
 
 use crate::four_to_six::{self, growth, write_headers};
 use crate::icmp_table::{self, Rest};
@@ -37,13 +37,13 @@ struct Shape {
 }
 
 const SHAPE4: Shape = Shape {
-    front: ipv4::LEN + icmpv4::LEN,
+    front: ipv4::LEN + icmp::LEN,
     limit: LIMIT4,
     unit: icmpv4::LENGTH_UNIT,
     length_at: icmpv4::LENGTH_AT,
 };
 const SHAPE6: Shape = Shape {
-    front: ipv6::LEN + icmpv6::LEN,
+    front: ipv6::LEN + icmp::LEN,
     limit: LIMIT6,
     unit: icmpv6::LENGTH_UNIT,
     length_at: icmpv6::LENGTH_AT,
@@ -125,7 +125,7 @@ pub(crate) fn six_to_four(
     }
     let (len, length) =
         assemble(&mut out, &SHAPE4, quoted, if row.extension { quote.extension } else { &[] });
-    let mut icmp = icmpv4::Header { kind: row.to_kind, code: row.code(code), checksum: 0, rest };
+    let mut icmp = icmp::Header { kind: row.to_kind, code: row.code(code), checksum: 0, rest };
     if length != 0 {
         icmp.rest[SHAPE4.length_at - 4] = length;
     }
@@ -201,15 +201,13 @@ pub(crate) fn four_to_six(
     }
     let (len, length) =
         assemble(&mut out, &SHAPE6, quoted, if row.extension { quote.extension } else { &[] });
-    let mut icmp = icmpv6::Header { kind: row.to_kind, code: row.code(code), checksum: 0, rest };
+    let mut icmp = icmp::Header { kind: row.to_kind, code: row.code(code), checksum: 0, rest };
     if length != 0 {
         icmp.rest[SHAPE6.length_at - 4] = length;
     }
     let icmp_len = len - ipv6::LEN;
     let pseudo =
         Sum::addresses6(flow.src, flow.dst).plus(Sum::length_and_protocol(icmp_len as u32, protocol::ICMPV6));
-    // The two ICMP headers have one shape.
-    let icmp = icmpv4::Header { kind: icmp.kind, code: icmp.code, checksum: 0, rest: icmp.rest };
     write_icmp(&mut out[ipv6::LEN..len], icmp, pseudo);
     write_headers(&mut out[..ipv6::LEN], outer, None, (flow.src, flow.dst), icmp_len, hop_limit, policy);
     replace(packet, &out[..len])
@@ -223,7 +221,7 @@ fn quote<'a>(
     has_length: bool,
     inner_len: usize,
 ) -> Result<Quote<'a>, Refused> {
-    let payload = message.get(icmpv4::LEN..).unwrap_or(&[]);
+    let payload = message.get(icmp::LEN..).unwrap_or(&[]);
     let length = if has_length { message.get(shape.length_at).copied().unwrap_or(0) } else { 0 };
     let quoted_len = usize::from(length) * shape.unit;
     if quoted_len > payload.len() {
@@ -277,7 +275,7 @@ fn inner_field(inner: &Layers4, payload: &[u8], policy: &Policy) -> Result<Field
 }
 
 /// Writes the ICMP header with a checksum over `message` and the pseudo-header.
-pub(crate) fn write_icmp(message: &mut [u8], mut header: icmpv4::Header, pseudo: Sum) {
+pub(crate) fn write_icmp(message: &mut [u8], mut header: icmp::Header, pseudo: Sum) {
     let Some(place) = message.first_chunk_mut() else { return };
     header.checksum = 0;
     header.write(place);

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Extent, Layers4, MAX_EXTENSIONS, Upper};
-use xlat_packet::{fragment, icmpv4, icmpv6, ipv4, ipv6, protocol};
+use xlat_packet::{fragment, icmp, icmpv4, ipv4, ipv6, protocol};
 
 use crate::icmp_error::{LIMIT4, LIMIT6, write_icmp};
 use crate::refusal::Answer;
@@ -37,13 +37,13 @@ pub fn build6(
     if is_unanswerable6(offender, header.next_header) {
         return None;
     }
-    let quoted = offender.len().min(LIMIT6 - ipv6::LEN - icmpv6::LEN);
-    let len = ipv6::LEN + icmpv6::LEN + quoted;
-    out[ipv6::LEN + icmpv6::LEN..len].copy_from_slice(&offender[..quoted]);
-    let icmp_len = icmpv6::LEN + quoted;
+    let quoted = offender.len().min(LIMIT6 - ipv6::LEN - icmp::LEN);
+    let len = ipv6::LEN + icmp::LEN + quoted;
+    out[ipv6::LEN + icmp::LEN..len].copy_from_slice(&offender[..quoted]);
+    let icmp_len = icmp::LEN + quoted;
     let pseudo =
         Sum::addresses6(src, header.src).plus(Sum::length_and_protocol(icmp_len as u32, protocol::ICMPV6));
-    let icmp = icmpv4::Header { kind: answer.kind, code: answer.code, checksum: 0, rest: answer.rest };
+    let icmp = icmp::Header { kind: answer.kind, code: answer.code, checksum: 0, rest: answer.rest };
     write_icmp(&mut out[ipv6::LEN..len], icmp, pseudo);
     ipv6::Header {
         traffic_class: 0,
@@ -109,16 +109,16 @@ pub fn build4(
         return None;
     }
     if let Ok(layers) = Layers4::parse(offender, Extent::Quoted)
-        && let Upper::Icmp { kind, code, rest } = layers.upper
-        && !(icmpv4::Header { kind, code, checksum: 0, rest }).is_echo()
+        && let Upper::Icmp { kind, .. } = layers.upper
+        && !icmpv4::is_echo(kind)
     {
         // Errors, and anything else that is not known to be a query.
         return None;
     }
-    let quoted = offender.len().min(LIMIT4 - ipv4::LEN - icmpv4::LEN);
-    let len = ipv4::LEN + icmpv4::LEN + quoted;
-    out[ipv4::LEN + icmpv4::LEN..len].copy_from_slice(&offender[..quoted]);
-    let icmp = icmpv4::Header { kind: answer.kind, code: answer.code, checksum: 0, rest: answer.rest };
+    let quoted = offender.len().min(LIMIT4 - ipv4::LEN - icmp::LEN);
+    let len = ipv4::LEN + icmp::LEN + quoted;
+    out[ipv4::LEN + icmp::LEN..len].copy_from_slice(&offender[..quoted]);
+    let icmp = icmp::Header { kind: answer.kind, code: answer.code, checksum: 0, rest: answer.rest };
     write_icmp(&mut out[ipv4::LEN..len], icmp, Sum::ZERO);
     ipv4::Header {
         header_len: ipv4::LEN as u8,

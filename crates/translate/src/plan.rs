@@ -3,7 +3,7 @@
 
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Extent, Layers4, Layers6, Upper};
-use xlat_packet::{icmpv4, icmpv6};
+use xlat_packet::{icmp, icmpv4, icmpv6};
 
 use crate::refusal::{Refusal, Refused};
 
@@ -72,7 +72,8 @@ pub type Parsed4 = Parsed<Layers4>;
 #[inline]
 pub fn parse6(bytes: &[u8]) -> Result<Parsed6, Refused> {
     let outer = Layers6::parse(bytes, Extent::Whole)?;
-    let quotes = matches!(outer.upper, Upper::Icmp { kind, .. } if kind < 128) && !outer.is_fragment();
+    let quotes =
+        matches!(outer.upper, Upper::Icmp { kind, .. } if icmpv6::is_error(kind)) && !outer.is_fragment();
     let inner = if quotes { Some(quoted6(bytes, outer.upper_at)?) } else { None };
     Ok(Parsed { outer, inner })
 }
@@ -81,7 +82,8 @@ pub fn parse6(bytes: &[u8]) -> Result<Parsed6, Refused> {
 #[inline]
 pub fn parse4(bytes: &[u8]) -> Result<Parsed4, Refused> {
     let outer = Layers4::parse(bytes, Extent::Whole)?;
-    let quotes = matches!(outer.upper, Upper::Icmp { kind, .. } if is_error4(kind)) && !outer.is_fragment();
+    let quotes =
+        matches!(outer.upper, Upper::Icmp { kind, .. } if icmpv4::is_error(kind)) && !outer.is_fragment();
     let inner = if quotes { Some(quoted4(bytes, outer.upper_at)?) } else { None };
     Ok(Parsed { outer, inner })
 }
@@ -89,10 +91,10 @@ pub fn parse4(bytes: &[u8]) -> Result<Parsed4, Refused> {
 /// Reads the packet that an ICMPv6 error at `upper_at` quotes.
 #[cold]
 fn quoted6(bytes: &[u8], upper_at: usize) -> Result<Layers6, Refused> {
-    let quoted = bytes.get(upper_at + icmpv6::LEN..).unwrap_or(&[]);
+    let quoted = bytes.get(upper_at + icmp::LEN..).unwrap_or(&[]);
     let inner = Layers6::parse(quoted, Extent::Quoted).map_err(silent)?;
     match inner.upper {
-        Upper::Icmp { kind, .. } if kind < 128 => Err(Refusal::ErrorInError6.into()),
+        Upper::Icmp { kind, .. } if icmpv6::is_error(kind) => Err(Refusal::ErrorInError6.into()),
         Upper::LaterFragment => Err(Refusal::InnerLaterFragment6.into()),
         Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => Ok(inner),
     }
@@ -101,18 +103,13 @@ fn quoted6(bytes: &[u8], upper_at: usize) -> Result<Layers6, Refused> {
 /// Reads the packet that an ICMPv4 error at `upper_at` quotes.
 #[cold]
 fn quoted4(bytes: &[u8], upper_at: usize) -> Result<Layers4, Refused> {
-    let quoted = bytes.get(upper_at + icmpv4::LEN..).unwrap_or(&[]);
+    let quoted = bytes.get(upper_at + icmp::LEN..).unwrap_or(&[]);
     let inner = Layers4::parse(quoted, Extent::Quoted).map_err(silent)?;
     match inner.upper {
-        Upper::Icmp { kind, .. } if is_error4(kind) => Err(Refusal::ErrorInError4.into()),
+        Upper::Icmp { kind, .. } if icmpv4::is_error(kind) => Err(Refusal::ErrorInError4.into()),
         Upper::LaterFragment => Err(Refusal::InnerLaterFragment4.into()),
         Upper::Icmp { .. } | Upper::Tcp { .. } | Upper::Udp { .. } | Upper::Other => Ok(inner),
     }
-}
-
-/// True for ICMPv4 types that quote a packet.
-fn is_error4(kind: u8) -> bool {
-    icmpv4::Header { kind, code: 0, checksum: 0, rest: [0; 4] }.is_error()
 }
 
 /// A malformed quoted packet is never answered: no error about an error (RFC 4443 2.4, RFC 1122 3.2.2).

@@ -6,7 +6,7 @@
 
 use xlat_packet::checksum::{Sum, update, update_partial};
 use xlat_packet::layers::Upper;
-use xlat_packet::{Checksum, icmpv4, protocol, tcp, udp};
+use xlat_packet::{Checksum, icmp, protocol, tcp, udp};
 
 /// The pseudo-header before and after: what a TCP or UDP checksum sees of the change.
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +104,8 @@ pub(crate) fn rewrite_ports(
 ///
 /// `without` is the pseudo-header that the checksum no longer covers, `with` the one that it now does.
 pub(crate) fn rewrite_echo(message: &mut [u8], kind: u8, identifier: Option<u16>, without: Sum, with: Sum) {
-    let Some(place) = message.first_chunk_mut::<{ icmpv4::LEN }>() else { return };
-    let covered = |place: &[u8; icmpv4::LEN]| {
+    let Some(place) = message.first_chunk_mut::<{ icmp::LEN }>() else { return };
+    let covered = |place: &[u8; icmp::LEN]| {
         Sum::word(u16::from_be_bytes([place[0], place[1]]))
             .plus(Sum::word(u16::from_be_bytes([place[4], place[5]])))
     };
@@ -115,7 +115,7 @@ pub(crate) fn rewrite_echo(message: &mut [u8], kind: u8, identifier: Option<u16>
         place[4..6].copy_from_slice(&identifier.to_be_bytes());
     }
     let new = covered(place).plus(with);
-    let checksum = u16::from_be_bytes([place[icmpv4::CHECKSUM_AT], place[icmpv4::CHECKSUM_AT + 1]]);
+    let checksum = u16::from_be_bytes([place[icmp::CHECKSUM_AT], place[icmp::CHECKSUM_AT + 1]]);
     place[2..4].copy_from_slice(&update(checksum, old, new).to_be_bytes());
 }
 

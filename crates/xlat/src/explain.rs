@@ -9,7 +9,7 @@ use xlat_engine::{Engine, EngineOptions};
 use xlat_linux::netlink::watch;
 use xlat_linux::tun::MAX_MTU;
 use xlat_packet::checksum::Sum;
-use xlat_packet::{icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
+use xlat_packet::{icmp, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 use xlat_translate::policy::Hops;
 
 use crate::cli::{Explain, Protocol};
@@ -134,7 +134,7 @@ fn payload(protocol: Protocol, ports: (u16, u16), echo: u8, pseudo: impl Fn(u32)
     let (mut bytes, checksum_at) = match protocol {
         Protocol::Tcp => (vec![0; tcp::LEN], tcp::CHECKSUM_AT),
         Protocol::Udp => (vec![0; udp::LEN], udp::CHECKSUM_AT),
-        Protocol::Icmp => (vec![0; icmpv4::LEN], icmpv4::CHECKSUM_AT),
+        Protocol::Icmp => (vec![0; icmp::LEN], icmp::CHECKSUM_AT),
     };
     let [high, low] = ports.0.to_be_bytes();
     match protocol {
@@ -158,7 +158,7 @@ fn payload(protocol: Protocol, ports: (u16, u16), echo: u8, pseudo: impl Fn(u32)
             bytes.first_chunk_mut().map(|bytes| header.write(bytes))
         }
         Protocol::Icmp => {
-            let header = icmpv4::Header { kind: echo, code: 0, checksum: 0, rest: [high, low, 0, 1] };
+            let header = icmp::Header { kind: echo, code: 0, checksum: 0, rest: [high, low, 0, 1] };
             bytes.first_chunk_mut().map(|bytes| header.write(bytes))
         }
     };

@@ -11,12 +11,12 @@ use xlat_nat64::{Arrival, FirstFragment, Fragment, FragmentKey, FragmentRefusal,
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
 use xlat_packet::segment::complete_checksum;
-use xlat_packet::{Buffer, Malformed, Offload, buffer, ipv4, protocol};
+use xlat_packet::{Buffer, Malformed, Offload, buffer, icmpv4, icmpv6, ipv4, protocol};
 use xlat_translate::plan::{Datagram, Parsed, Parsed4, Parsed6};
 use xlat_translate::refusal::{Refusal, Refused};
 
 use super::nat64::{forward4, forward6, no_state4, no_state6, stop4};
-use super::tuple::{Tuple, is_echo4, is_echo6, stateful};
+use super::tuple::{Tuple, stateful};
 use super::{Context, Done, Stop, settle};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
@@ -31,10 +31,10 @@ pub(super) fn six_to_four(
 ) -> Result<Done, Stop> {
     let outer = &parsed.outer;
     let first = match outer.upper {
-        Upper::Icmp { kind, .. } if !is_echo6(kind) => {
+        Upper::Icmp { kind, .. } if !icmpv6::is_echo(kind) => {
             return Err(Refused::from(Refusal::FragmentedIcmp6).into());
         }
-        upper => Tuple::of(&upper, is_echo6),
+        upper => Tuple::of(&upper, icmpv6::is_echo),
     };
     let (Some(place), Some(protocol)) = (outer.fragment, stateful(outer.protocol, protocol::ICMPV6)) else {
         return Err(no_state6(&outer.upper));
@@ -71,10 +71,10 @@ pub(super) fn four_to_six(
         return Err(stop4(xlat_nat64::Refusal::Pool4Mismatch, protocol));
     }
     let first = match outer.upper {
-        Upper::Icmp { kind, .. } if !is_echo4(kind) => {
+        Upper::Icmp { kind, .. } if !icmpv4::is_echo(kind) => {
             return Err(Refused::from(Refusal::FragmentedIcmp4).into());
         }
-        upper => Tuple::of(&upper, is_echo4),
+        upper => Tuple::of(&upper, icmpv4::is_echo),
     };
     complete_checksum(packet);
     let key = FragmentKey::V4 {

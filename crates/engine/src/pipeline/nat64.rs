@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_nat64::{Inbound, Outbound, Protocol, Refusal, Transport4, Transport6};
-use xlat_packet::Buffer;
 use xlat_packet::layers::Upper;
+use xlat_packet::{Buffer, icmpv4, icmpv6};
 use xlat_translate::own_error;
 use xlat_translate::plan::{Datagram, Flow, Outcome, Parsed4, Parsed6, Plan, parse4};
 use xlat_translate::refusal::{
@@ -15,7 +15,7 @@ use xlat_translate::refused::is_never_translated;
 use xlat_translate::siit::Untranslatable;
 
 use super::stateful::Recorder;
-use super::tuple::{Tuple, is_echo4, is_echo6};
+use super::tuple::Tuple;
 use super::{Context, Done, Stop, cut_before_turning, fragments, rewrite4, rewrite6, send4, send6};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
@@ -50,7 +50,7 @@ pub(super) fn six_to_four(
     if outer.is_fragment() {
         return fragments::six_to_four(context, instance, nat64, packet, parsed, dst4);
     }
-    let tuple = Tuple::of(&outer.upper, is_echo6).ok_or_else(|| no_state6(&outer.upper))?;
+    let tuple = Tuple::of(&outer.upper, icmpv6::is_echo).ok_or_else(|| no_state6(&outer.upper))?;
     forward6(context, instance, nat64, packet, parsed, (dst4, tuple, None))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn four_to_six(
     if outer.is_fragment() {
         return fragments::four_to_six(context, instance, nat64, packet, parsed);
     }
-    let tuple = Tuple::of(&outer.upper, is_echo4).ok_or_else(|| no_state4(&outer.upper))?;
+    let tuple = Tuple::of(&outer.upper, icmpv4::is_echo).ok_or_else(|| no_state4(&outer.upper))?;
     forward4(context, instance, nat64, packet, parsed, (tuple, None))
 }
 
@@ -241,7 +241,7 @@ fn turn_error_back(
 pub(crate) fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Addr>, Stop> {
     let unknown = || Stop::returned(Reason::Pipeline(Pipeline::UnknownInnerTransport), None);
     let inner = parsed.inner.ok_or_else(unknown)?;
-    let tuple = Tuple::of(&inner.upper, is_echo6).ok_or_else(unknown)?;
+    let tuple = Tuple::of(&inner.upper, icmpv6::is_echo).ok_or_else(unknown)?;
     let mismatch = || Stop::returned(Reason::Pipeline(Pipeline::Pool6Mismatch), None);
     let server = nat64.pool6.extract(inner.src).ok_or_else(mismatch)?;
     // The error would go there, as no other packet does.
@@ -265,7 +265,7 @@ pub(crate) fn error_plan4(nat64: &Nat64, parsed: &Parsed6) -> Result<Plan<Ipv4Ad
 pub(crate) fn error_plan6(nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<Ipv6Addr>, Stop> {
     let unknown = || Stop::returned(Reason::Pipeline(Pipeline::UnknownInnerTransport), None);
     let inner = parsed.inner.ok_or_else(unknown)?;
-    let tuple = Tuple::of(&inner.upper, is_echo4).ok_or_else(unknown)?;
+    let tuple = Tuple::of(&inner.upper, icmpv4::is_echo).ok_or_else(unknown)?;
     let mask = Transport4 { addr: inner.src, port: tuple.src_port };
     let client = nat64
         .tables

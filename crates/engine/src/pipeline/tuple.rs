@@ -2,7 +2,7 @@
 
 use xlat_nat64::{Protocol, TcpFlags};
 use xlat_packet::layers::Upper;
-use xlat_packet::{icmpv4, icmpv6, protocol, tcp};
+use xlat_packet::{protocol, tcp};
 
 /// What state goes by: protocol, ports, flags (RFC 6146 3.4). In an echo message both ports are the identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,4 @@ pub(crate) fn stateful(number: u8, icmp: u8) -> Option<Protocol> {
         number if number == icmp => Some(Protocol::Icmp),
         _other => None,
     }
-}
-
-/// True for ICMPv6 echo.
-pub(crate) fn is_echo6(kind: u8) -> bool {
-    matches!(kind, icmpv6::ECHO_REQUEST | icmpv6::ECHO_REPLY)
-}
-
-/// True for ICMPv4 echo.
-pub(crate) fn is_echo4(kind: u8) -> bool {
-    matches!(kind, icmpv4::ECHO_REQUEST | icmpv4::ECHO_REPLY)
 }
