@@ -34,6 +34,7 @@ mod validate;
 mod value;
 
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, List, Location, Place, Severity};
@@ -135,7 +136,13 @@ pub fn load_file(path: &Path, hint: &Hint) -> Result<Loaded, Diagnostics> {
     let file = path.display().to_string();
     let mut content = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;
-    let read = std::fs::File::open(path).and_then(|opened| opened.take(limit).read_to_end(&mut content));
+    // Opening a pipe would wait for a writer.
+    let read = std::fs::metadata(path).and_then(|found| {
+        if found.file_type().is_fifo() {
+            return Err(std::io::Error::other("it is a named pipe"));
+        }
+        std::fs::File::open(path)?.take(limit).read_to_end(&mut content)
+    });
     match read {
         Ok(_) => load(&file, content, hint),
         Err(error) => {

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,12 +81,18 @@ impl Journal {
     /// What the file of this device says, if it tells of this boot and namespace. A file that cannot be
     /// understood tells of nothing: it was never written by a rename.
     pub(super) fn stored(&self) -> io::Result<Option<Content>> {
+        match self.path.parent().map(check_owner) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         Ok(read(&self.path)?.filter(|content| content.is_of(&self.content)))
     }
 
     /// The journals of other devices of this namespace, also of processes that are gone: their changes still stand.
     pub(super) fn others(&self) -> Vec<Content> {
-        let Some(directory) = self.path.parent() else { return Vec::new() };
+        let Some(directory) = self.path.parent().filter(|directory| check_owner(directory).is_ok()) else {
+            return Vec::new();
+        };
         let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         paths
@@ -122,7 +129,8 @@ impl Journal {
     /// Replaces the file in one step: a crash leaves the old or the new one, never a part.
     fn save(&self) -> io::Result<()> {
         if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            check_owner(directory)?;
         }
         let partial = self.path.with_extension("partial");
         let mut file = fs::File::create(&partial)?;
@@ -140,7 +148,27 @@ pub(super) fn default_directory() -> PathBuf {
         return shared;
     }
     let own = env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
-    own.map_or_else(env::temp_dir, PathBuf::from).join("xlat")
+    match own {
+        Some(own) => PathBuf::from(own).join("xlat"),
+        None => env::temp_dir().join(format!("xlat-{}", user())),
+    }
+}
+
+/// Who this process acts as.
+fn user() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// What a journal says is done with our rights: nobody else may be able to write one.
+fn check_owner(directory: &Path) -> io::Result<()> {
+    let found = fs::metadata(directory)?;
+    let writable_by_others = found.mode() & 0o022 != 0;
+    if found.uid() == user() && !writable_by_others {
+        return Ok(());
+    }
+    let problem = format!("{} belongs to, or can be written by, somebody else", directory.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
 }
 
 fn is_writable(directory: &Path) -> bool {
@@ -185,6 +213,21 @@ mod tests {
         journal.clear().unwrap();
         journal.clear().unwrap();
         fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_not_trusted() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = env::temp_dir().join(format!("xlat-journal-open-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+        let mut journal = Journal::new(&directory, "x0").unwrap();
+        assert_eq!(journal.add(&[sysctl("a")]).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(journal.stored().is_err() && journal.others().is_empty());
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        journal.add(&[sysctl("a")]).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     fn stored_after(journal: &Journal) -> Content {
