@@ -29,7 +29,7 @@ struct Scale {
 }
 
 impl Scale {
-    const FULL: Self = Self { rounds: 7, transfer: Duration::from_secs(2), flood: Duration::from_secs(1) };
+    const FULL: Self = Self { rounds: 5, transfer: Duration::from_secs(2), flood: Duration::from_secs(1) };
     const QUICK: Self =
         Self { rounds: 1, transfer: Duration::from_secs(1), flood: Duration::from_millis(300) };
 }
