@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use support::*;
 use xlat_nat64::{
     Inbound, Instant, Limits, Outbound, Policy, PolicyConfig, Protocol, Refusal, StaticEntry, Tables,
-    TcpFlags, Transport4,
+    TcpFlags, Transport4, Transport6,
 };
 
 /// xorshift64*: reproducible and good enough to choose packets.
@@ -207,5 +208,45 @@ fn workers_and_reloads_at_the_same_time() {
         let packet =
             Outbound { protocol: Protocol::Udp, src: client(n, 1), dst: server(1, 1), mark: 0, tcp: ACK };
         assert!(tables.outbound(&new, &packet, end, &mut ()).is_ok(), "{n} of 400");
+    }
+}
+
+/// A million clients, each with an address of its own, come within two hours and go when their lifetime is over. Nothing of
+/// them stays, and every port is free again.
+#[test]
+fn a_million_clients_come_and_go() {
+    const CLIENTS: u64 = 1_000_000;
+    const PER_SECOND: u64 = 150;
+    let config = PolicyConfig { pool4: pool("192.0.2.0/30", 1, 65535), ..PolicyConfig::default() };
+    let policy = Policy::new(config, None).unwrap();
+    let tables = Tables::new(16, [9; 16]);
+    let (mut now, mut most) = (0, 0);
+    for n in 0..CLIENTS {
+        let src =
+            Transport6 { addr: Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n) << 64 | 8), port: 4000 };
+        let packet = Outbound {
+            protocol: Protocol::Udp,
+            src,
+            dst: Transport4 { addr: "198.51.100.1".parse().unwrap(), port: 53 },
+            mark: 0,
+            tcp: TcpFlags::default(),
+        };
+        let mapped = tables.outbound(&policy, &packet, Instant(now), &mut ()).unwrap();
+        assert_eq!(tables.lookup6(Protocol::Udp, src), Some(mapped));
+        if n % PER_SECOND == 0 {
+            now += 1000;
+            while tables.expire(&policy, Instant(now), &mut ()) {}
+            most = most.max(tables.gauges().bib[Protocol::Udp.index()]);
+        }
+    }
+    // Five minutes of lifetime and two seconds until it is noticed.
+    assert!((45_000..46_000).contains(&most), "{most} at a time");
+    now += 302_000;
+    while tables.expire(&policy, Instant(now), &mut ()) {}
+    let gauges = tables.gauges();
+    assert_eq!((gauges.bib, gauges.sessions), ([0; 3], [0; 3]));
+    for port in [1, 4000, 65535] {
+        let mask = Transport4 { addr: "192.0.2.1".parse().unwrap(), port };
+        assert_eq!(tables.lookup4(&policy, Protocol::Udp, mask), Err(Refusal::SessionNotFound));
     }
 }
