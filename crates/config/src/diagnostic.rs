@@ -79,6 +79,8 @@ impl fmt::Display for Diagnostic {
 pub enum Place {
     /// The whole file.
     File,
+    /// An option of the fast path, by its key.
+    FastPath(&'static str),
     /// An option of the device, by its key.
     Device(&'static str),
     /// The whole of an instance.

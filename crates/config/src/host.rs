@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::diagnostic::{Diagnostic, List, Place, suggestion};
+use crate::diagnostic::{Diagnostic, List, Place, Severity, suggestion};
 use crate::model::{Config, Kind, Nat64, Pool4Entry, Protocol, Siit};
 
 /// The host as far as a configuration depends on it.
@@ -20,6 +20,8 @@ pub struct HostFacts {
     pub addresses6: Vec<Ipv6Net>,
     /// `net.ipv4.ip_local_port_range`.
     pub ephemeral_ports: RangeInclusive<u16>,
+    /// Why translator and host cannot share an address (no ingress mode); `None`: they can.
+    pub no_sharing: Option<String>,
 }
 
 /// Checks whether the configuration can work on this host.
@@ -27,7 +29,14 @@ pub struct HostFacts {
 pub fn check_host(config: &Config, host: &HostFacts) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     if let Some(name) = &config.device.proxy_interface {
-        found.extend(missing_interface(name, host));
+        found.extend(missing_interface(name, Place::Device("proxy-interface"), host));
+    }
+    for name in &config.fast_path.interfaces {
+        found.extend(missing_interface(name, Place::FastPath("interfaces"), host).map(|found| Diagnostic {
+            // It may come later: interfaces are taken up as they appear.
+            severity: Severity::Warning,
+            ..found
+        }));
     }
     for (index, instance) in config.instances.iter().enumerate() {
         if let Some(pool6) = instance.kind.pool6()
@@ -46,7 +55,7 @@ pub fn check_host(config: &Config, host: &HostFacts) -> Vec<Diagnostic> {
     found
 }
 
-fn missing_interface(name: &str, host: &HostFacts) -> Option<Diagnostic> {
+fn missing_interface(name: &str, place: Place, host: &HostFacts) -> Option<Diagnostic> {
     if host.interfaces.iter().any(|known| known == name) {
         return None;
     }
@@ -55,7 +64,7 @@ fn missing_interface(name: &str, host: &HostFacts) -> Option<Diagnostic> {
     let list = known.collect::<Vec<_>>().join(", ");
     let help = format!("{}the interfaces here are: {list}", meant.unwrap_or_default());
     let message = format!("there is no interface '{name}'");
-    Some(Diagnostic::error(Place::Device("proxy-interface"), message, help))
+    Some(Diagnostic::error(place, message, help))
 }
 
 fn stateless(index: usize, siit: &Siit, host: &HostFacts, found: &mut Vec<Diagnostic>) {
@@ -77,10 +86,13 @@ fn stateless(index: usize, siit: &Siit, host: &HostFacts, found: &mut Vec<Diagno
 }
 
 fn stateful(index: usize, nat64: &Nat64, host: &HostFacts, found: &mut Vec<Diagnostic>) {
-    if nat64.pool4.is_empty() {
+    if nat64.pool4.is_empty()
+        && let Some(why) = &host.no_sharing
+    {
         let message = "pool4 is empty, which means this host's own addresses";
-        let help = "sharing them needs the eBPF ingress mode, which is not in this release; give the instance an IPv4 \
-                    address that no interface has, for instance pool4 = [\"203.0.113.2\"]";
+        let help = format!(
+            "{why}; give the instance an IPv4 address that no interface has, for instance pool4 = [\"203.0.113.2\"]"
+        );
         found.push(Diagnostic::error(Place::Instance(index), message, help));
     }
     let mut told = HashSet::new();
@@ -88,29 +100,33 @@ fn stateful(index: usize, nat64: &Nat64, host: &HostFacts, found: &mut Vec<Diagn
         let Some(own) = host.addresses4.iter().find(|own| entry.prefix.contains(&own.addr())) else {
             continue;
         };
-        if told.insert(entry.prefix) {
-            let message = format!("pool4 {} has this host's own address {}", entry.prefix, own.addr());
-            let help = format!(
-                "sharing it needs the eBPF ingress mode, which is not in this release; use an address that no \
-                 interface has{}",
-                ephemeral(entry, host)
-            );
-            found.push(Diagnostic::error(Place::Element(index, List::Pool4, element), message, help));
+        let place = Place::Element(index, List::Pool4, element);
+        match (&host.no_sharing, ephemeral(entry, host)) {
+            (Some(why), _) if told.insert(entry.prefix) => {
+                let message = format!("pool4 {} has this host's own address {}", entry.prefix, own.addr());
+                let help = format!("{why}; use an address that no interface has");
+                found.push(Diagnostic::error(place, message, help));
+            }
+            (None, Some(ports)) if told.insert(entry.prefix) => {
+                let message = format!(
+                    "pool4 {} has this host's own address {} with ports that its own programs get too ({}-{})",
+                    entry.prefix,
+                    own.addr(),
+                    ports.start(),
+                    ports.end()
+                );
+                let help = "a connection of this host may meet a client's mask; give pool4 other ports, or set \
+                            net.ipv4.ip_local_port_range apart from them";
+                found.push(Diagnostic::warning(place, message, help));
+            }
+            _nothing_to_say => {}
         }
     }
 }
 
-/// What else is wrong with sharing these ports.
-fn ephemeral(entry: &Pool4Entry, host: &HostFacts) -> String {
+/// Ports of an entry that this host's own programs get too.
+fn ephemeral(entry: &Pool4Entry, host: &HostFacts) -> Option<RangeInclusive<u16>> {
     let (ports, taken) = (&entry.ports, &host.ephemeral_ports);
-    if entry.protocol == Protocol::Icmp || ports.start() > taken.end() || taken.start() > ports.end() {
-        return String::new();
-    }
-    format!(
-        " (the ports {}-{} would also intersect with this host's ephemeral range {}-{})",
-        ports.start(),
-        ports.end(),
-        taken.start(),
-        taken.end()
-    )
+    let common = *ports.start().max(taken.start())..=*ports.end().min(taken.end());
+    (entry.protocol != Protocol::Icmp && !common.is_empty()).then_some(common)
 }

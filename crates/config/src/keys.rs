@@ -42,6 +42,7 @@ const fn nat64(name: &'static str, form: &'static str, doc: &'static str) -> Key
 /// The root of a native file.
 pub(crate) static ROOT: &[Key] = &[
     native("device", "table", "The TUN device."),
+    native("fast-path", "table", "What the kernel does by itself (eBPF)."),
     native("instance", "array of tables", "The translators."),
 ];
 

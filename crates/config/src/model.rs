@@ -15,6 +15,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub struct Config {
     /// The TUN device and what is set up on the host for it.
     pub device: Device,
+    /// What the kernel does by itself.
+    pub fast_path: FastPath,
     /// The instances, in file order; names are unique.
     pub instances: Vec<Instance>,
 }
@@ -39,6 +41,61 @@ impl Default for Device {
     }
 }
 
+/// What the kernel does by itself: the eBPF programs that repeat the daemon's decisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FastPath {
+    /// Whether to use it where the host allows it.
+    pub enabled: bool,
+    /// Whether to take packets up where they come in, before the kernel routes them.
+    pub ingress: bool,
+    /// Interfaces to take packets up from; empty: all but loopback, the device and `exclude`.
+    pub interfaces: Vec<String>,
+    /// Interfaces to leave alone.
+    pub exclude: Vec<String>,
+    /// Whether packets are also taken up by XDP.
+    pub xdp: Xdp,
+    /// Flows that the kernel repeats at the same time.
+    pub max_flows: u32,
+    /// How long the kernel goes on without the daemon.
+    pub outlive: Duration,
+}
+
+impl Default for FastPath {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            ingress: true,
+            interfaces: Vec::new(),
+            exclude: Vec::new(),
+            xdp: Xdp::Off,
+            max_flows: 1 << 20,
+            outlive: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// Use of XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Xdp {
+    /// None.
+    #[default]
+    Off,
+    /// In the driver; interfaces without that are left to tc.
+    Native,
+    /// In the kernel's generic code, where the driver has none.
+    Generic,
+}
+
+/// The way out for what the kernel translates by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Straight to the interface and neighbour that the routing table names.
+    #[default]
+    Direct,
+    /// Into the host's own forwarding, as if it came from the device: netfilter sees it.
+    Stack,
+}
+
 /// One translator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -51,6 +108,8 @@ pub struct Instance {
     /// Prefixes routed to the device for this instance, in addition to those that follow from its tables (for
     /// instance the IPv4 network that pool6 represents for stateless clients).
     pub routes: Vec<IpNet>,
+    /// The way out for what the kernel translates by itself.
+    pub output: Output,
     /// What only one kind of translator has.
     pub kind: Kind,
 }

@@ -8,13 +8,17 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::check;
 use crate::diagnostic::{shown, suggestion};
 use crate::field::{Fault, Field};
-use crate::model::{Device, EamHairpinMode, Global, Limits, Nat64Global, SiitGlobal, Translator};
+use crate::model::{
+    Device, EamHairpinMode, FastPath, Global, Limits, Nat64Global, Output, SiitGlobal, Translator, Xdp,
+};
 use crate::value::{self, Problem};
 
 /// Everything an instance or the device can be told by options, before it is known to be complete.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) device: Device,
+    pub(crate) fast_path: FastPath,
+    pub(crate) output: Output,
     pub(crate) routes: Vec<IpNet>,
     pub(crate) pool6: Option<Ipv6Net>,
     pub(crate) global: Global,
@@ -28,6 +32,8 @@ pub(crate) struct Draft {
 pub(crate) enum Section {
     /// `[device]`
     Device,
+    /// `[fast-path]`
+    FastPath,
     /// `[[instance]]`
     Instance,
     /// `[instance.global]`
@@ -62,8 +68,11 @@ pub(crate) enum Kind {
     Prefix4(At<Option<Ipv4Net>>, fn(Ipv4Net) -> Result<(), Problem>),
     Plateaus(At<Vec<u16>>),
     Hairpin(At<EamHairpinMode>),
+    Xdp(At<Xdp>),
+    Output(At<Output>),
     Interface(At<String>),
     OptionalInterface(At<Option<String>>),
+    Interfaces(At<Vec<String>>),
     Prefixes(At<Vec<IpNet>>),
 }
 
@@ -72,6 +81,10 @@ const HAIRPIN_MODES: [(&str, EamHairpinMode); 3] = [
     ("simple", EamHairpinMode::Simple),
     ("intrinsic", EamHairpinMode::Intrinsic),
 ];
+
+const XDP: [(&str, Xdp); 3] = [("off", Xdp::Off), ("native", Xdp::Native), ("generic", Xdp::Generic)];
+
+const OUTPUTS: [(&str, Output); 2] = [("direct", Output::Direct), ("stack", Output::Stack)];
 
 const U32: u32 = u32::MAX;
 const NO_MINIMUM: Duration = Duration::ZERO;
@@ -109,6 +122,23 @@ pub(crate) static OPTIONS: &[Spec] = &[
     option(Section::Device, "routes", Kind::Prefixes(|d| &mut d.device.routes),
         "Prefixes routed to the device in addition to those that follow from the instances."),
 
+    option(Section::FastPath, "enabled", Kind::Boolean(|d| &mut d.fast_path.enabled),
+        "Whether the kernel repeats the daemon's decisions by itself (eBPF), where the host allows it. Without, every packet goes through the daemon."),
+    option(Section::FastPath, "ingress", Kind::Boolean(|d| &mut d.fast_path.ingress),
+        "Whether packets are taken up where they come in, before the kernel routes them. Needed where pool4 has addresses of this host, or is empty. Packets taken up so pass no netfilter rule on their way in."),
+    option(Section::FastPath, "interfaces", Kind::Interfaces(|d| &mut d.fast_path.interfaces),
+        "Interfaces to take packets up from. Empty: all but loopback, the device, `exclude`, and the ports of bridges and bonds; new ones as they appear."),
+    option(Section::FastPath, "exclude", Kind::Interfaces(|d| &mut d.fast_path.exclude),
+        "Interfaces to leave alone."),
+    option(Section::FastPath, "xdp", Kind::Xdp(|d| &mut d.fast_path.xdp),
+        "Take packets up by XDP too, before the kernel makes anything of them: more packets per second on drivers that have it (`native`), or in the kernel's own code (`generic`). XDP sees no super-packets, so bulk TCP may be slower."),
+    option(Section::FastPath, "max-flows", Kind::Number(|d| &mut d.fast_path.max_flows, 1024, 1 << 26),
+        "Flows that the kernel repeats at the same time, about 400 bytes of kernel memory each while they exist. Further ones go through the daemon."),
+    option(Section::FastPath, "outlive", Kind::Time(|d| &mut d.fast_path.outlive, NO_MINIMUM),
+        "How long the kernel goes on translating known flows without the daemon: while it restarts, or after it was killed. Zero: `xlat run` takes everything back when it ends."),
+
+    option(Section::Instance, "output", Kind::Output(|d| &mut d.output),
+        "The way out for what the kernel translates by itself: `direct` to the interface and neighbour that the routing table names, past netfilter, or `stack`, into the host's own forwarding, as if it came from the device."),
     option(Section::Instance, "routes", Kind::Prefixes(|d| &mut d.routes),
         "Prefixes routed to the device for this instance, in addition to pool6, the EAM prefixes and pool4: for instance the IPv4 network that stands for the IPv6 clients of a SIIT with pool6 only. `0.0.0.0/0` makes a SIIT a CLAT or edge relay: all of IPv4 leaves by pool6, which is not routed to the device then."),
 
@@ -234,9 +264,17 @@ impl Spec {
                 *at(draft) = prefix;
             }
             Kind::Plateaus(at) => *at(draft) = plateaus(field)?,
-            Kind::Hairpin(at) => *at(draft) = hairpin_mode(field)?,
+            Kind::Hairpin(at) => *at(draft) = choice(self.key, field, &HAIRPIN_MODES)?,
+            Kind::Xdp(at) => *at(draft) = choice(self.key, field, &XDP)?,
+            Kind::Output(at) => *at(draft) = choice(self.key, field, &OUTPUTS)?,
             Kind::Interface(at) => *at(draft) = field.parsed(check::interface_name)?,
             Kind::OptionalInterface(at) => *at(draft) = Some(field.parsed(check::interface_name)?),
+            Kind::Interfaces(at) => {
+                *at(draft) = field
+                    .elements()?
+                    .map(|element| element.parsed(check::interface_name))
+                    .collect::<Result<_, _>>()?;
+            }
             Kind::Prefixes(at) => {
                 *at(draft) = field
                     .elements()?
@@ -259,12 +297,12 @@ impl Spec {
             Kind::Prefix6(at, _) => at(draft).map(|prefix| quoted(&prefix)),
             Kind::Prefix4(at, _) => at(draft).map(|prefix| quoted(&prefix)),
             Kind::Plateaus(at) => Some(format!("{:?}", at(draft))),
-            Kind::Hairpin(at) => {
-                let mode = *at(draft);
-                HAIRPIN_MODES.iter().find(|(_, known)| *known == mode).map(|(name, _)| quoted(name))
-            }
+            Kind::Hairpin(at) => name_of(*at(draft), &HAIRPIN_MODES),
+            Kind::Xdp(at) => name_of(*at(draft), &XDP),
+            Kind::Output(at) => name_of(*at(draft), &OUTPUTS),
             Kind::Interface(at) => Some(quoted(at(draft))),
             Kind::OptionalInterface(at) => at(draft).as_ref().map(|name| quoted(name)),
+            Kind::Interfaces(at) => Some(format!("{:?}", at(draft))),
             Kind::Prefixes(at) => {
                 let prefixes: Vec<String> = at(draft).iter().map(|prefix| quoted(prefix)).collect();
                 Some(format!("[{}]", prefixes.join(", ")))
@@ -284,7 +322,10 @@ impl Spec {
             Kind::Prefix6(..) => "IPv6 prefix, or `\"null\"`".to_owned(),
             Kind::Prefix4(..) => "IPv4 prefix, or `\"null\"`".to_owned(),
             Kind::Plateaus(_) => "array of numbers, each 0 to 65535".to_owned(),
-            Kind::Hairpin(_) => "`\"off\"`, `\"simple\"` or `\"intrinsic\"`".to_owned(),
+            Kind::Hairpin(_) => alternatives(&HAIRPIN_MODES, "`"),
+            Kind::Xdp(_) => alternatives(&XDP, "`"),
+            Kind::Output(_) => alternatives(&OUTPUTS, "`"),
+            Kind::Interfaces(_) => "array of interface names".to_owned(),
             Kind::Interface(_) | Kind::OptionalInterface(_) => "interface name".to_owned(),
             Kind::Prefixes(_) => "array of prefixes".to_owned(),
         }
@@ -303,17 +344,32 @@ fn plateaus(field: Field<'_, '_>) -> Result<Vec<u16>, Fault> {
     check::plateaus(plateaus).map_err(|problem| field.fault(problem))
 }
 
-fn hairpin_mode(field: Field<'_, '_>) -> Result<EamHairpinMode, Fault> {
+/// One of a few named values.
+fn choice<T: Copy>(key: &str, field: Field<'_, '_>, known: &[(&str, T)]) -> Result<T, Fault> {
     let name = field.string()?;
-    let known = HAIRPIN_MODES.iter().find(|(known, _)| *known == name);
-    known.map(|(_, mode)| *mode).ok_or_else(|| {
-        let message = format!("'{}' is not an eam-hairpin-mode", shown(name));
-        let help = match suggestion(name, HAIRPIN_MODES.iter().map(|(known, _)| *known)) {
+    let found = known.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let article = if key.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        let message = format!("'{}' is not {article} {key}", shown(name));
+        let help = match suggestion(name, known.iter().map(|(known, _)| *known)) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => "write \"off\", \"simple\" or \"intrinsic\"".to_owned(),
+            None => format!("write {}", alternatives(known, "")),
         };
         field.fault(Problem::new(message, help))
     })
+}
+
+fn name_of<T: PartialEq>(value: T, known: &[(&str, T)]) -> Option<String> {
+    known.iter().find(|(_, known)| *known == value).map(|(name, _)| format!("\"{name}\""))
+}
+
+/// The names of the values in words, each within `mark`.
+fn alternatives<T>(known: &[(&str, T)], mark: &str) -> String {
+    let names: Vec<String> = known.iter().map(|(name, _)| format!("{mark}\"{name}\"{mark}")).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 #[cfg(test)]
@@ -337,6 +393,9 @@ mod tests {
             Kind::Prefix4(..) => "\"192.0.2.0/24\"".to_owned(),
             Kind::Plateaus(_) => "[1500, 1280]".to_owned(),
             Kind::Hairpin(_) => "\"simple\"".to_owned(),
+            Kind::Xdp(_) => "\"native\"".to_owned(),
+            Kind::Output(_) => "\"stack\"".to_owned(),
+            Kind::Interfaces(_) => "[\"eth7\", \"eth8\"]".to_owned(),
             Kind::Interface(_) | Kind::OptionalInterface(_) => "\"eth7\"".to_owned(),
             Kind::Prefixes(_) => "[\"192.0.2.0/24\", \"2001:db8::/32\"]".to_owned(),
         }

@@ -48,6 +48,7 @@ impl<'t> Reader<'t> {
                 for (key, member) in members.unwrap_or_default() {
                     match key {
                         "device" => self.device(&member.node),
+                        "fast-path" => self.fast_path(&member.node),
                         _ => self.instances(&member.node),
                     }
                 }
@@ -146,6 +147,13 @@ impl<'t> Reader<'t> {
         self.config.device = draft.device;
     }
 
+    fn fast_path(&mut self, node: &Node<'t>) {
+        let mut draft = Draft::default();
+        self.places.fast_path =
+            self.options("fast-path", node, &mut draft, |spec| spec.section == Section::FastPath);
+        self.config.fast_path = draft.fast_path;
+    }
+
     fn instances(&mut self, node: &Node<'t>) {
         if let Value::Table(_) = node.value {
             let help = "write [[instance]] with two brackets on each side: there may be several";
@@ -219,8 +227,8 @@ impl<'t> Reader<'t> {
             }),
         };
         if let (Some(name), Some(kind)) = (name, kind) {
-            let Draft { global, limits, routes, .. } = draft;
-            self.config.instances.push(Instance { name, global, limits, routes, kind });
+            let Draft { global, limits, routes, output, .. } = draft;
+            self.config.instances.push(Instance { name, global, limits, routes, output, kind });
             self.places.instances.push(places);
         }
     }
@@ -391,6 +399,7 @@ impl<'t> Reader<'t> {
             {
                 let table = match spec.section {
                     Section::Device => "[device]",
+                    Section::FastPath => "[fast-path]",
                     Section::Instance => "[[instance]]",
                     Section::Global => "the instance's 'global'",
                     Section::Limits => "the instance's 'limits'",

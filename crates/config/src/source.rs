@@ -17,6 +17,7 @@ pub struct Source {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     pub(crate) device: HashMap<&'static str, Span>,
+    pub(crate) fast_path: HashMap<&'static str, Span>,
     pub(crate) instances: Vec<InstancePlaces>,
 }
 
@@ -52,6 +53,7 @@ impl Places {
         match place {
             Place::File => None,
             Place::Device(key) => self.device.get(key).copied(),
+            Place::FastPath(key) => self.fast_path.get(key).copied(),
             Place::Instance(instance) => Some(self.instances.get(instance)?.head),
             Place::Option(instance, key) => {
                 let places = self.instances.get(instance)?;

@@ -321,6 +321,7 @@ mod tests {
             global: Default::default(),
             limits: Default::default(),
             routes: Vec::new(),
+            output: crate::Output::Direct,
             kind,
         };
         let nat64 = || {

@@ -195,9 +195,11 @@ fn the_host() {
         addresses4: vec!["203.0.113.1/24".parse().unwrap()],
         addresses6: vec!["2001:db8::1/96".parse().unwrap()],
         ephemeral_ports: 32768..=60999,
+        no_sharing: Some("this kernel has no eBPF".to_owned()),
     };
     let mut transcript = String::new();
     for text in [
+        format!("[fast-path]\ninterfaces = ['eht0']\n{}", nat64("pool4 = ['203.0.113.2']")),
         format!("[device]\nproxy-interface = 'eht0'\n{}", nat64("pool4 = ['203.0.113.2']")),
         nat64(""),
         nat64("pool4 = ['203.0.113.1']"),
@@ -211,6 +213,18 @@ fn the_host() {
         transcript += "======\n";
     }
     insta::assert_snapshot!("host", transcript);
+
+    let sharing = HostFacts { no_sharing: None, ..host.clone() };
+    let shared = load("xlat.toml", nat64("pool4 = ['203.0.113.1']"), &Hint::default()).unwrap();
+    let found = check_host(&shared.config, &sharing);
+    assert_eq!(found.len(), 1, "the ephemeral ports of TCP and UDP, told once");
+    insta::assert_snapshot!("host_sharing", shared.source.locate(found[0].clone()).to_string());
+    let apart = load(
+        "xlat.toml",
+        nat64("pool4 = [{ prefix = '203.0.113.1', port-range = '61001-65535' }]"),
+        &Hint::default(),
+    );
+    assert_eq!(check_host(&apart.unwrap().config, &sharing), []);
 
     let good = load("xlat.toml", nat64("pool4 = ['203.0.113.2']"), &Hint::default()).unwrap();
     assert_eq!(check_host(&good.config, &host), []);
