@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use xlat_linux::datapath::{Handler, Transmit, WorkerOptions, Workers};
+use xlat_linux::datapath::{Handler, Origin, Transmit, WorkerOptions, Workers};
 use xlat_linux::tun::Tun;
 use xlat_packet::checksum::{Sum, update, update_partial};
 use xlat_packet::{Buffer, Checksum};
@@ -68,7 +68,7 @@ fn replace(packet: &mut Buffer<'_>, old: usize, new: &[u8], protocol: u8, from: 
 }
 
 impl Handler for Toy {
-    fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
+    fn packet(&mut self, packet: &mut Buffer<'_>, _: Origin, out: &mut dyn Transmit) {
         let done = match packet.bytes()[0] >> 4 {
             6 if packet.bytes().get(6).is_some_and(|next| matches!(next, 6 | 17)) => self.make_v4(packet),
             4 if packet.bytes().get(9).is_some_and(|next| matches!(next, 6 | 17)) => Self::make_v6(packet),

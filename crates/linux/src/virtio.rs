@@ -65,10 +65,17 @@ pub enum VirtioError {
 ///
 /// `hdr_len` is only a hint of Linux and is not used: the length of the headers is computed from the packet.
 pub fn decode(header: &[u8; HEADER_LEN], packet: &[u8]) -> Result<Offload, VirtioError> {
+    decode_behind(header, 0, packet)
+}
+
+/// The same where `front` more bytes stand between the header and the packet: the header counts from them.
+pub fn decode_behind(header: &[u8; HEADER_LEN], front: usize, packet: &[u8]) -> Result<Offload, VirtioError> {
     let [flags, gso_type, _, _, size_a, size_b, start_a, start_b, offset_a, offset_b] = *header;
     let checksum = if flags & FLAG_NEEDS_CSUM != 0 {
-        let start = u16::from_ne_bytes([start_a, start_b]);
+        let said = u16::from_ne_bytes([start_a, start_b]);
         let offset = u16::from_ne_bytes([offset_a, offset_b]);
+        let outside = VirtioError::ChecksumOutside { start: said, offset, len: front + packet.len() };
+        let start = u16::try_from(front).ok().and_then(|front| said.checked_sub(front)).ok_or(outside)?;
         check_checksum(start, offset, packet.len())?;
         Checksum::Partial { start, offset }
     } else if flags & FLAG_DATA_VALID != 0 {
@@ -186,6 +193,18 @@ mod tests {
         header[2..4].copy_from_slice(&52u16.to_ne_bytes());
         assert_eq!(encode(&decoded, &tcp(4)).unwrap(), header);
         assert_eq!(decode(&header, &tcp(6)), Err(VirtioError::WrongVersion(0x81, 6)));
+    }
+
+    #[test]
+    fn bytes_in_front_of_the_packet_do_not_count() {
+        let mut header = encode(&offload(20, 16, GsoKind::Tcp, false, 52), &tcp(4)).unwrap();
+        header[6..8].copy_from_slice(&36u16.to_ne_bytes());
+        assert_eq!(decode_behind(&header, 16, &tcp(4)), Ok(offload(20, 16, GsoKind::Tcp, false, 52)));
+        let len = 40 + tcp(4).len();
+        assert_eq!(
+            decode_behind(&header, 40, &tcp(4)),
+            Err(VirtioError::ChecksumOutside { start: 36, offset: 16, len })
+        );
     }
 
     #[test]

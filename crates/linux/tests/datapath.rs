@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{block_on, eventually, in_namespace};
-use xlat_linux::datapath::{Counters, Handler, Transmit, WorkerOptions, Workers};
+use xlat_linux::datapath::{Counters, Handler, Origin, Transmit, WorkerOptions, Workers};
 use xlat_linux::netlink::{Host, HostPlan};
 use xlat_linux::tun::{Tun, TunError};
 use xlat_packet::Buffer;
@@ -25,7 +25,7 @@ struct Mirror {
 }
 
 impl Handler for Mirror {
-    fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
+    fn packet(&mut self, packet: &mut Buffer<'_>, _: Origin, out: &mut dyn Transmit) {
         let bytes = packet.bytes_mut();
         let (start, len) = if bytes[0] >> 4 == 4 { (12, 4) } else { (8, 16) };
         if self.exchange && bytes.len() >= start + 2 * len {

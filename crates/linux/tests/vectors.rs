@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use xlat_linux::datapath::{Handler, Transmit, WorkerOptions, Workers};
+use xlat_linux::datapath::{Handler, Origin, Transmit, WorkerOptions, Workers};
 use xlat_linux::tun::{Queue, Tun};
 use xlat_linux::virtio::{self, HEADER_LEN};
 use xlat_packet::Buffer;
@@ -94,7 +94,7 @@ struct OnThread {
 }
 
 impl Handler for OnThread {
-    fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
+    fn packet(&mut self, packet: &mut Buffer<'_>, _: Origin, out: &mut dyn Transmit) {
         let mut shared = self.shared.lock().unwrap();
         let reply = match shared.advance.take() {
             Some(milliseconds) => shared.engine.advance(milliseconds),

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod counters;
+mod origin;
 mod plain;
 mod signal;
 mod transmit;
@@ -20,6 +21,7 @@ use crate::coalesce::Kinds;
 use crate::privileges;
 use crate::tun::{OffloadSupport, Queue, Tun};
 pub use counters::{Counter, Counters};
+pub use origin::Origin;
 use signal::Signal;
 
 /// How often [`Handler::tick`] is called.
@@ -34,8 +36,8 @@ pub trait Handler: Send {
     /// tables can fetch what it needs for all of them at the same time. Not every packet is announced.
     fn expect(&mut self, _packets: &mut dyn Iterator<Item = &[u8]>) {}
 
-    /// Takes one packet. What is not sent to `out`, as it is, changed, or as other packets, is dropped.
-    fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit);
+    /// Takes one packet, which came from `origin`. What is not sent to `out`, as it is, changed, or as other packets, is dropped.
+    fn packet(&mut self, packet: &mut Buffer<'_>, origin: Origin, out: &mut dyn Transmit);
 
     /// Called about every [`TICK`], with or without packets, to do what is due. `now_ms` is [`crate::clock::now_ms`].
     fn tick(&mut self, now_ms: u64, out: &mut dyn Transmit);

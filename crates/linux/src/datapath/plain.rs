@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use xlat_packet::Buffer;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Arrival};
 use super::transmit::Outlet;
 use super::{Handler, Job, TICK};
 use crate::clock::now_ms;
-use crate::virtio::{self, HEADER_LEN};
+use crate::virtio;
 
 /// Bytes after which a batch ends, for the sake of small packets that wait to be merged behind large ones.
 const BATCH_BYTES: usize = 512 << 10;
@@ -78,9 +78,9 @@ fn batch(job: &Job, handler: &mut dyn Handler, ahead: &mut Ahead, outlet: &mut O
             handler.expect(&mut ahead.small());
         }
         for index in 0..ahead.count() {
-            let (mut packet, header) = ahead.packet(index);
+            let (mut packet, arrival) = ahead.packet(index);
             bytes += packet.len();
-            take(job, handler, &mut packet, &header, outlet);
+            take(job, handler, &mut packet, &arrival, outlet);
         }
         match read {
             Ok(()) => {}
@@ -101,7 +101,7 @@ fn take(
     job: &Job,
     handler: &mut dyn Handler,
     packet: &mut Buffer<'_>,
-    header: &[u8; HEADER_LEN],
+    arrival: &Arrival,
     outlet: &mut Outlet<'_>,
 ) {
     let counters = &job.counters;
@@ -110,10 +110,10 @@ fn take(
     }
     counters.rx_packets.add(1);
     counters.rx_bytes.add(packet.len() as u64);
-    match virtio::decode(header, packet.bytes()) {
+    match virtio::decode_behind(&arrival.header, arrival.front, packet.bytes()) {
         Ok(offload) => {
             packet.offload = offload;
-            handler.packet(packet, outlet);
+            handler.packet(packet, arrival.origin, outlet);
         }
         Err(error) => {
             tracing::debug!(%error, "packet dropped when read");

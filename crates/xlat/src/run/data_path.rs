@@ -1,7 +1,7 @@
 //! Joins the engine to the data path: one worker of each per thread.
 
 use xlat_engine::{Explanation, LogEvent, Output, Worker};
-use xlat_linux::datapath::{Handler, Transmit};
+use xlat_linux::datapath::{Handler, Origin, Transmit};
 use xlat_packet::Buffer;
 
 use super::flow_log::Sender;
@@ -23,9 +23,9 @@ impl Handler for DataPath {
         self.worker.expect(packets);
     }
 
-    fn packet(&mut self, packet: &mut Buffer<'_>, out: &mut dyn Transmit) {
-        // The engine counts what became of it. A TUN read carries no firewall mark.
-        let _verdict = self.worker.process(packet, 0, &mut Outlet { out, log: &self.log });
+    fn packet(&mut self, packet: &mut Buffer<'_>, origin: Origin, out: &mut dyn Transmit) {
+        // The engine counts what became of it.
+        let _verdict = self.worker.process(packet, origin.mark, &mut Outlet { out, log: &self.log });
     }
 
     fn tick(&mut self, now_ms: u64, out: &mut dyn Transmit) {
