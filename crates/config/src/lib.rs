@@ -40,7 +40,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, List, Location, Place, Severity};
 pub use host::{HostFacts, check_host};
 pub use model::{
-    BibEntry, Config, Device, EamEntry, EamHairpinMode, FastPath, Global, Instance, Kind, Limits,
+    BibEntry, Config, Device, EamEntry, EamHairpinMode, FastPath, Global, Ingress, Instance, Kind, Limits,
     MaxIterations, Nat64, Nat64Global, Output, Pool4Entry, Protocol, Siit, SiitGlobal, Translator, Xdp,
 };
 pub use reference::reference;

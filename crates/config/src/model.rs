@@ -46,8 +46,8 @@ impl Default for Device {
 pub struct FastPath {
     /// Whether to use it where the host allows it.
     pub enabled: bool,
-    /// Whether to take packets up where they come in, before the kernel routes them.
-    pub ingress: bool,
+    /// What to take up where it comes in, before the kernel routes it.
+    pub ingress: Ingress,
     /// Interfaces to take packets up from; empty: all but loopback, the device and `exclude`.
     pub interfaces: Vec<String>,
     /// Interfaces to leave alone.
@@ -64,7 +64,7 @@ impl Default for FastPath {
     fn default() -> Self {
         Self {
             enabled: true,
-            ingress: true,
+            ingress: Ingress::Auto,
             interfaces: Vec::new(),
             exclude: Vec::new(),
             xdp: Xdp::Off,
@@ -72,6 +72,18 @@ impl Default for FastPath {
             outlive: Duration::from_secs(60 * 60),
         }
     }
+}
+
+/// What is taken up where it comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ingress {
+    /// Nothing: packets reach the translator by routes only.
+    Off,
+    /// What no route can bring: IPv4 packets for addresses of this host that pool4 shares.
+    #[default]
+    Auto,
+    /// Everything that is the translator's.
+    All,
 }
 
 /// Use of XDP.

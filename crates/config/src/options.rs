@@ -9,7 +9,8 @@ use crate::check;
 use crate::diagnostic::{shown, suggestion};
 use crate::field::{Fault, Field};
 use crate::model::{
-    Device, EamHairpinMode, FastPath, Global, Limits, Nat64Global, Output, SiitGlobal, Translator, Xdp,
+    Device, EamHairpinMode, FastPath, Global, Ingress, Limits, Nat64Global, Output, SiitGlobal, Translator,
+    Xdp,
 };
 use crate::value::{self, Problem};
 
@@ -68,6 +69,7 @@ pub(crate) enum Kind {
     Prefix4(At<Option<Ipv4Net>>, fn(Ipv4Net) -> Result<(), Problem>),
     Plateaus(At<Vec<u16>>),
     Hairpin(At<EamHairpinMode>),
+    Ingress(At<Ingress>),
     Xdp(At<Xdp>),
     Output(At<Output>),
     Interface(At<String>),
@@ -81,6 +83,8 @@ const HAIRPIN_MODES: [(&str, EamHairpinMode); 3] = [
     ("simple", EamHairpinMode::Simple),
     ("intrinsic", EamHairpinMode::Intrinsic),
 ];
+
+const INGRESS: [(&str, Ingress); 3] = [("off", Ingress::Off), ("auto", Ingress::Auto), ("all", Ingress::All)];
 
 const XDP: [(&str, Xdp); 3] = [("off", Xdp::Off), ("native", Xdp::Native), ("generic", Xdp::Generic)];
 
@@ -124,8 +128,8 @@ pub(crate) static OPTIONS: &[Spec] = &[
 
     option(Section::FastPath, "enabled", Kind::Boolean(|d| &mut d.fast_path.enabled),
         "Whether the kernel repeats the daemon's decisions by itself (eBPF), where the host allows it. Without, every packet goes through the daemon."),
-    option(Section::FastPath, "ingress", Kind::Boolean(|d| &mut d.fast_path.ingress),
-        "Whether packets are taken up where they come in, before the kernel routes them. Needed where pool4 has addresses of this host, or is empty. Packets taken up so pass no netfilter rule on their way in."),
+    option(Section::FastPath, "ingress", Kind::Ingress(|d| &mut d.fast_path.ingress),
+        "What is taken up where it comes in, before the kernel routes it. `auto`: what no route can bring, which is IPv4 packets for addresses of this host that pool4 shares. `all`: everything that is the translator's; faster, but no netfilter rule sees a packet before it is translated. `off`: nothing; pool4 cannot have addresses of this host then."),
     option(Section::FastPath, "interfaces", Kind::Interfaces(|d| &mut d.fast_path.interfaces),
         "Interfaces to take packets up from. Empty: all but loopback, the device, `exclude`, and the ports of bridges and bonds; new ones as they appear."),
     option(Section::FastPath, "exclude", Kind::Interfaces(|d| &mut d.fast_path.exclude),
@@ -265,6 +269,7 @@ impl Spec {
             }
             Kind::Plateaus(at) => *at(draft) = plateaus(field)?,
             Kind::Hairpin(at) => *at(draft) = choice(self.key, field, &HAIRPIN_MODES)?,
+            Kind::Ingress(at) => *at(draft) = choice(self.key, field, &INGRESS)?,
             Kind::Xdp(at) => *at(draft) = choice(self.key, field, &XDP)?,
             Kind::Output(at) => *at(draft) = choice(self.key, field, &OUTPUTS)?,
             Kind::Interface(at) => *at(draft) = field.parsed(check::interface_name)?,
@@ -298,6 +303,7 @@ impl Spec {
             Kind::Prefix4(at, _) => at(draft).map(|prefix| quoted(&prefix)),
             Kind::Plateaus(at) => Some(format!("{:?}", at(draft))),
             Kind::Hairpin(at) => name_of(*at(draft), &HAIRPIN_MODES),
+            Kind::Ingress(at) => name_of(*at(draft), &INGRESS),
             Kind::Xdp(at) => name_of(*at(draft), &XDP),
             Kind::Output(at) => name_of(*at(draft), &OUTPUTS),
             Kind::Interface(at) => Some(quoted(at(draft))),
@@ -323,6 +329,7 @@ impl Spec {
             Kind::Prefix4(..) => "IPv4 prefix, or `\"null\"`".to_owned(),
             Kind::Plateaus(_) => "array of numbers, each 0 to 65535".to_owned(),
             Kind::Hairpin(_) => alternatives(&HAIRPIN_MODES, "`"),
+            Kind::Ingress(_) => alternatives(&INGRESS, "`"),
             Kind::Xdp(_) => alternatives(&XDP, "`"),
             Kind::Output(_) => alternatives(&OUTPUTS, "`"),
             Kind::Interfaces(_) => "array of interface names".to_owned(),
@@ -393,6 +400,7 @@ mod tests {
             Kind::Prefix4(..) => "\"192.0.2.0/24\"".to_owned(),
             Kind::Plateaus(_) => "[1500, 1280]".to_owned(),
             Kind::Hairpin(_) => "\"simple\"".to_owned(),
+            Kind::Ingress(_) => "\"all\"".to_owned(),
             Kind::Xdp(_) => "\"native\"".to_owned(),
             Kind::Output(_) => "\"stack\"".to_owned(),
             Kind::Interfaces(_) => "[\"eth7\", \"eth8\"]".to_owned(),
