@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xlat_engine::{Engine, EngineOptions, Output, Verdict, Worker};
+use xlat_engine::{Engine, EngineOptions, Origin, Output, Verdict, Worker};
 use xlat_packet::{Buffer, Checksum, Gso, GsoKind, Offload, buffer};
 use xlat_translate::policy::Hops;
 use xlat_translate::refused::HostAddresses;
@@ -98,7 +98,7 @@ impl Subject for Bare {
         self.storage[buffer::HEADROOM..end].copy_from_slice(&frame.bytes);
         let mut packet = Buffer::new(&mut self.storage, buffer::HEADROOM, end, offload(frame));
         let mut sent = Sent::default();
-        let fate = match worker.process(&mut packet, frame.mark, &mut sent) {
+        let fate = match worker.process(&mut packet, Origin::routed(frame.mark), &mut sent) {
             Verdict::Translated => Fate::Passed,
             Verdict::Dropped(reason) => Fate::Dropped(reason.name().to_owned()),
             Verdict::Returned(reason) => Fate::Returned(reason.name().to_owned()),

@@ -15,6 +15,7 @@ use xlat_translate::siit::{SiitTables, Untranslatable};
 
 use crate::engine::{Engine, Generation};
 use crate::instance::{Instance, Kind, Nat64};
+use crate::origin::Origin;
 use crate::pipeline::nat64::{check_source4, check_source6, no_state4, no_state6};
 use crate::pipeline::tuple::Tuple;
 use crate::reason::{Pipeline, Reason, Verdict};
@@ -66,13 +67,13 @@ impl fmt::Display for Explanation {
 impl Engine {
     /// Says what would become of `packet`, an IP packet, if it came now with the firewall mark `mark`.
     pub fn explain(&self, packet: &[u8], mark: u32) -> Explanation {
-        explain(&self.current().load(), packet, mark)
+        explain(&self.current().load(), packet, Origin::routed(mark))
     }
 }
 
 /// The same under one configuration.
-pub(crate) fn explain(generation: &Generation, packet: &[u8], mark: u32) -> Explanation {
-    let mut trace = Trace { steps: Vec::new(), mark };
+pub(crate) fn explain(generation: &Generation, packet: &[u8], origin: Origin) -> Explanation {
+    let mut trace = Trace { steps: Vec::new(), origin };
     let is4 = packet.first().is_some_and(|byte| byte >> 4 == 4);
     let packet = if is4 { crate::pipeline::unpadded4(packet) } else { packet };
     let verdict = trace.packet(generation, packet);
@@ -81,7 +82,7 @@ pub(crate) fn explain(generation: &Generation, packet: &[u8], mark: u32) -> Expl
 
 struct Trace {
     steps: Vec<Step>,
-    mark: u32,
+    origin: Origin,
 }
 
 impl Trace {
@@ -159,11 +160,8 @@ impl Trace {
             Err(verdict) => return verdict,
         };
         let own = generation.host.owns6(parsed.outer.src);
-        let policy = match (hairpin, own) {
-            (true, _) => &instance.rewrites.hairpin_first,
-            (false, true) => &instance.rewrites.local,
-            (false, false) => &instance.rewrites.normal,
-        };
+        let way = instance.rewrites.way(self.origin, own);
+        let policy = if hairpin { &way.hairpin_first } else { &way.through };
         let result = rewrite(bytes, |packet| xlat_translate::six_to_four(packet, parsed, &plan, policy, 0));
         if hairpin {
             self.step(
@@ -191,7 +189,7 @@ impl Trace {
             Err(verdict) => return verdict,
         };
         let own = generation.host.owns4(parsed.outer.src);
-        let policy = if own { &instance.rewrites.local } else { &instance.rewrites.normal };
+        let policy = &instance.rewrites.way(self.origin, own).through;
         let result = rewrite(bytes, |packet| xlat_translate::four_to_six(packet, parsed, &plan, policy));
         self.result(result)
     }
@@ -342,7 +340,7 @@ impl Trace {
         }
         let pool4 = &nat64.policy.config().pool4;
         let mut usable =
-            pool4.iter().filter(|entry| entry.protocol == tuple.protocol && entry.mark == self.mark);
+            pool4.iter().filter(|entry| entry.protocol == tuple.protocol && entry.mark == self.origin.mark);
         let Some(entry) = usable.next() else {
             return Err(Verdict::Dropped(Reason::State(Refusal::MaskDomainNotFound)));
         };

@@ -16,6 +16,7 @@ use xlat_translate::siit::{HairpinMode, SiitTables};
 
 use crate::engine::{ConfigError, EngineOptions};
 use crate::limiter::Rate;
+use crate::origin::Origin;
 
 /// One translator.
 pub(crate) struct Instance {
@@ -47,14 +48,23 @@ pub(crate) struct Nat64 {
 /// The rules for rewriting a packet, by the way it takes.
 #[derive(Debug)]
 pub(crate) struct Rewrites {
+    /// Of a packet that the host has forwarded to the device.
+    forwarded: Way,
+    /// Of one that this host itself sent: its kernel has not taken a hop yet.
+    local: Way,
+    /// Of one that was taken up at an interface's ingress.
+    ingress: Way,
+    /// IPv4 to IPv6 of a packet that was turned back: its hop has been taken.
+    pub(crate) hairpin_second: Policy,
+}
+
+/// What rules there are for one origin.
+#[derive(Debug)]
+pub(crate) struct Way {
     /// In on one side, out on the other.
-    pub(crate) normal: Policy,
-    /// The same for a packet that this host itself sent: its kernel has not taken a hop yet.
-    pub(crate) local: Policy,
+    pub(crate) through: Policy,
     /// IPv6 to IPv4 of a packet that does not leave as IPv4: no IPv4 MTU counts.
     pub(crate) hairpin_first: Policy,
-    /// IPv4 to IPv6 of the same packet: its hop has been taken.
-    pub(crate) hairpin_second: Policy,
 }
 
 impl Instance {
@@ -111,15 +121,28 @@ impl Rewrites {
             zero_checksum,
             hops: options.hops,
         };
-        let local = match options.hops {
-            Hops::Restore => Policy { hops: Hops::Keep, ..normal.clone() },
-            Hops::Decrement | Hops::Keep => normal.clone(),
+        let (local, ingress) = match options.hops {
+            Hops::Restore => (Hops::Keep, Hops::TakenBehind),
+            other => (other, other),
+        };
+        let way = |hops| Way {
+            through: Policy { hops, ..normal.clone() },
+            hairpin_first: Policy { hops, mtu4: u32::MAX, ..normal.clone() },
         };
         Self {
-            hairpin_first: Policy { mtu4: u32::MAX, ..normal.clone() },
+            forwarded: way(options.hops),
+            local: way(local),
+            ingress: way(ingress),
             hairpin_second: Policy { hops: Hops::Keep, ..normal.clone() },
-            local,
-            normal,
+        }
+    }
+
+    /// The rules for a packet; `own`: its source is an address of this host.
+    pub(crate) fn way(&self, origin: Origin, own: bool) -> &Way {
+        match (origin.ingress, own) {
+            (true, _) => &self.ingress,
+            (false, true) => &self.local,
+            (false, false) => &self.forwarded,
         }
     }
 }
@@ -253,7 +276,9 @@ fn siit_tables(
             (model::EamHairpinMode::Off, _) => HairpinMode::Off,
             // On the routed path no IPv4 packet of ours comes back to us, which the simple way relies on (RFC 7757 4.2.1);
             // the other way gives both nodes the same packets.
-            (model::EamHairpinMode::Simple, Hops::Decrement | Hops::Keep) => HairpinMode::Simple,
+            (model::EamHairpinMode::Simple, Hops::Decrement | Hops::Keep | Hops::TakenBehind) => {
+                HairpinMode::Simple
+            }
             (model::EamHairpinMode::Simple, Hops::Restore) | (model::EamHairpinMode::Intrinsic, _) => {
                 HairpinMode::Intrinsic
             }

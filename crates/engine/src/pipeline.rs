@@ -18,7 +18,8 @@ use xlat_translate::refusal::{ADDRESS_UNREACHABLE6, Answer, HOST_UNREACHABLE4, R
 
 use crate::counters::Traffic;
 use crate::engine::Generation;
-use crate::instance::{Instance, Kind};
+use crate::instance::{Instance, Kind, Way};
+use crate::origin::Origin;
 use crate::reason::{Pipeline, Reason, Verdict};
 use crate::worker::{Output, Tools};
 
@@ -74,7 +75,14 @@ pub(crate) struct Context<'a> {
     pub(crate) generation: &'a Generation,
     pub(crate) tools: &'a mut Tools,
     pub(crate) out: &'a mut dyn Output,
-    pub(crate) mark: u32,
+    pub(crate) origin: Origin,
+}
+
+impl Context<'_> {
+    /// Whether the packet goes back to the host, which has not seen it yet.
+    fn gives_back(&self, stop: &Stop) -> bool {
+        self.origin.ingress && !stop.rewritten && matches!(stop.verdict, Verdict::Returned(_))
+    }
 }
 
 /// Takes one packet from the device.
@@ -116,8 +124,9 @@ fn take(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Verdict {
     settle(context, packet, result)
 }
 
-/// Counts what became of a packet, and answers its sender if that is owed.
-fn settle(context: &mut Context<'_>, packet: &Buffer<'_>, result: Result<Done, Stop>) -> Verdict {
+/// Counts what became of a packet, and answers its sender if that is owed. What is none of our business and was taken up
+/// before the host saw it is the host's to answer.
+fn settle(context: &mut Context<'_>, packet: &mut Buffer<'_>, result: Result<Done, Stop>) -> Verdict {
     let stop = match result {
         Ok(Done::Sent) => return Verdict::Translated,
         Ok(Done::Segment) => return segments(context, packet),
@@ -126,7 +135,9 @@ fn settle(context: &mut Context<'_>, packet: &Buffer<'_>, result: Result<Done, S
     if let Some(reason) = stop.verdict.reason() {
         context.tools.counters.reason(reason);
     }
-    if let Some(answer) = stop.answer {
+    if context.gives_back(&stop) {
+        context.out.give_back(packet);
+    } else if let Some(answer) = stop.answer {
         context.tools.answer(context.generation, packet.bytes(), answer, context.out);
     }
     stop.verdict
@@ -225,13 +236,13 @@ fn cut_before_turning(packet: &Buffer<'_>) -> bool {
     packet.offload.gso.is_some_and(|gso| gso.kind == GsoKind::Udp)
 }
 
-/// The rules for a packet by its source: the host's own traffic has not lost a hop to its kernel yet.
-fn rewrite6<'i>(context: &Context<'_>, instance: &'i Instance, parsed: &Parsed6) -> &'i Policy {
-    let own = context.generation.host.owns6(parsed.outer.src);
-    if own { &instance.rewrites.local } else { &instance.rewrites.normal }
+/// The rules for a packet by where it comes from.
+fn way6<'i>(context: &Context<'_>, instance: &'i Instance, parsed: &Parsed6) -> &'i Way {
+    instance.rewrites.way(context.origin, context.generation.host.owns6(parsed.outer.src))
 }
 
+/// The same for a packet that came as IPv4.
 fn rewrite4<'i>(context: &Context<'_>, instance: &'i Instance, parsed: &Parsed4) -> &'i Policy {
     let own = context.generation.host.owns4(parsed.outer.src);
-    if own { &instance.rewrites.local } else { &instance.rewrites.normal }
+    &instance.rewrites.way(context.origin, own).through
 }

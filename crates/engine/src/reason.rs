@@ -146,7 +146,7 @@ pub enum Verdict {
     Held(Reason),
     /// Ended here; an ICMP error may have been sent.
     Dropped(Reason),
-    /// None of our business. Where a host is behind us (ingress mode) it gets the packet back; on the TUN path there
+    /// None of our business. A packet taken up at an interface's ingress goes back to the host; on the routed path there
     /// is nobody to give it to, so it ends here like a dropped one.
     Returned(Reason),
 }

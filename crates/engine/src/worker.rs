@@ -17,6 +17,7 @@ use crate::engine::{Engine, Generation};
 use crate::explain::{Explanation, explain};
 use crate::identification::Identifications;
 use crate::limiter::{Limiter, Rate};
+use crate::origin::Origin;
 use crate::pipeline::{self, Context, Recorder};
 use crate::random::Random;
 use crate::reason::Verdict;
@@ -31,6 +32,11 @@ const EXPIRY_ROUNDS: usize = 16;
 pub trait Output {
     /// Sends `packet`; its content is unspecified afterwards.
     fn send(&mut self, packet: &mut Buffer<'_>);
+
+    /// Gives `packet`, which was taken up at an interface's ingress and is none of our business, to the host as it came.
+    fn give_back(&mut self, packet: &mut Buffer<'_>) {
+        self.send(packet);
+    }
 
     /// Notes a line for the log of `instance`. Called on the packet path: must not block.
     fn log(&mut self, _instance: &str, _event: LogEvent) {}
@@ -99,13 +105,13 @@ impl Worker {
 
     /// Takes one packet from the device: translates and sends it, answers it, holds it, or lets it end.
     ///
-    /// `mark` is the packet's firewall mark (0 where it is not known). The packet's content is unspecified afterwards.
-    pub fn process(&mut self, packet: &mut Buffer<'_>, mark: u32, out: &mut dyn Output) -> Verdict {
+    /// The packet's content is unspecified afterwards.
+    pub fn process(&mut self, packet: &mut Buffer<'_>, origin: Origin, out: &mut dyn Output) -> Verdict {
         let generation = self.generation.load();
         if generation.traces {
-            out.trace(&explain(generation, packet.bytes(), mark));
+            out.trace(&explain(generation, packet.bytes(), origin));
         }
-        pipeline::process(&mut Context { generation, tools: &mut self.tools, out, mark }, packet)
+        pipeline::process(&mut Context { generation, tools: &mut self.tools, out, origin }, packet)
     }
 
     /// Says which packets are about to be processed, so that what the tables have about them is fetched from memory

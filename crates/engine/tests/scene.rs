@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use xlat_engine::{Engine, EngineOptions, Output, Reason, Verdict, Worker};
+use xlat_engine::{Engine, EngineOptions, Origin, Output, Reason, Verdict, Worker};
 use xlat_packet::checksum::Sum;
 use xlat_packet::layers::{Extent, Layers4, Layers6, Upper};
 use xlat_packet::{Buffer, Offload, buffer, ipv4, ipv6, udp};
@@ -29,19 +29,30 @@ impl Output for Sent {
 }
 
 fn engine(toml: &str) -> Arc<Engine> {
+    engine_with(toml, Hops::Decrement)
+}
+
+fn engine_with(toml: &str, hops: Hops) -> Arc<Engine> {
     let loaded = xlat_config::load("test.toml", toml, &xlat_config::Hint::default()).unwrap();
     let host =
         HostAddresses::new(vec![("203.0.113.1".parse().unwrap(), 24)], vec!["2001:db8::1".parse().unwrap()]);
-    let options = EngineOptions { hops: Hops::Decrement, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4 };
+    let options = EngineOptions { hops, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4 };
     Engine::new(&loaded.config, host, options).unwrap()
 }
 
+const ROUTED: Origin = Origin::routed(0);
+const INGRESS: Origin = Origin { mark: 0, ingress: true, interface: 2 };
+
 fn take(worker: &mut Worker, bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
+    take_from(worker, ROUTED, bytes)
+}
+
+fn take_from(worker: &mut Worker, origin: Origin, bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
     let mut storage = vec![0; buffer::HEADROOM + bytes.len() + 64];
     let mut packet = Buffer::new(&mut storage, 0, 0, Offload::NONE);
     assert!(packet.replace(buffer::HEADROOM, bytes));
     let mut sent = Sent::default();
-    let verdict = worker.process(&mut packet, 0, &mut sent);
+    let verdict = worker.process(&mut packet, origin, &mut sent);
     (verdict, sent.0)
 }
 
@@ -267,4 +278,72 @@ fn a_packet_to_a_mask_that_nobody_has_is_explained_as_it_is_treated() {
     let explained = engine.explain(&packet, 0).verdict;
     assert_eq!(explained.reason().map(Reason::name), Some("bib4-not-found"));
     assert_eq!(take(&mut engine.worker(), &packet).0, explained);
+}
+
+#[test]
+fn what_is_taken_up_at_ingress_loses_its_hop_behind_the_engine() {
+    let mut worker = engine_with(NAT64, Hops::Restore).worker();
+    let question = |hops| udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), hops, b"question");
+    for (origin, came, left) in [(ROUTED, 63, 64), (INGRESS, 64, 64), (INGRESS, 2, 2)] {
+        let (verdict, sent) = take_from(&mut worker, origin, &question(came));
+        assert_eq!(verdict, Verdict::Translated);
+        assert_eq!(Layers4::parse(&sent[0], Extent::Whole).unwrap().hop_limit, left, "{origin:?}");
+    }
+    let (verdict, sent) = take_from(&mut worker, INGRESS, &question(1));
+    assert_eq!(verdict.reason().map(Reason::name), Some("hop-limit-exceeded"));
+    assert!(matches!(Layers6::parse(&sent[0], Extent::Whole).unwrap().upper, Upper::Icmp { kind: 3, .. }));
+    // Back, with the last hop taken: told by IPv4.
+    let Upper::Udp { src_port, .. } =
+        Layers4::parse(&take_from(&mut worker, INGRESS, &question(9)).1[0], Extent::Whole).unwrap().upper
+    else {
+        panic!("no UDP")
+    };
+    let answer = |ttl| udp4("203.0.113.16", "203.0.113.2", (53, src_port), ttl, b"answer");
+    let (_, sent) = take_from(&mut worker, INGRESS, &answer(64));
+    assert_eq!(Layers6::parse(&sent[0], Extent::Whole).unwrap().hop_limit, 64);
+    let (_, sent) = take_from(&mut worker, INGRESS, &answer(1));
+    let expired = Layers4::parse(&sent[0], Extent::Whole).unwrap();
+    assert!(matches!(expired.upper, Upper::Icmp { kind: 11, code: 0, .. }), "{expired:?}");
+}
+
+#[test]
+fn what_is_not_ours_goes_back_as_it_came() {
+    let engine = engine_with(NAT64, Hops::Restore);
+    let mut worker = engine.worker();
+    let nobodys = [
+        udp4("203.0.113.16", "203.0.113.2", (9, 8080), 64, b"nobody has this port"),
+        udp4("203.0.113.16", "198.51.100.7", (9, 8080), 1, b"not in pool4"),
+        udp6("2001:db8::8", "2001:db8::9", (9, 8080), 1, b"not in pool6"),
+    ];
+    for packet in nobodys {
+        let (verdict, sent) = take_from(&mut worker, INGRESS, &packet);
+        assert!(matches!(verdict, Verdict::Returned(_)), "{verdict:?}");
+        assert_eq!(sent, [packet.clone()]);
+        // On the routed path there is nobody behind us.
+        let (verdict, sent) = take(&mut worker, &packet);
+        assert!(matches!(verdict, Verdict::Returned(_)), "{verdict:?}");
+        assert!(sent.iter().all(|answer| *answer != packet));
+    }
+}
+
+#[test]
+fn fragments_of_the_hosts_own_datagrams_go_back() {
+    let mut worker = engine_with(NAT64, Hops::Restore).worker();
+    worker.set_now(1000);
+    let whole = udp4("203.0.113.16", "203.0.113.2", (9, 8080), 64, &[7; 100]);
+    let fragment = |from: usize, to: usize| {
+        let mut header = ipv4::Header::parse(&whole).unwrap();
+        header.total_len = (ipv4::LEN + to - from) as u16;
+        (header.dont_fragment, header.more_fragments) = (false, ipv4::LEN + to < whole.len());
+        header.fragment_offset = from as u16;
+        let mut packet = vec![0; ipv4::LEN];
+        header.write(packet.first_chunk_mut().unwrap());
+        packet.extend(&whole[ipv4::LEN + from..ipv4::LEN + to]);
+        packet
+    };
+    let pieces = [fragment(48, 88), fragment(0, 48), fragment(88, 108)];
+    let returned: Vec<_> = pieces.iter().flat_map(|piece| take_from(&mut worker, INGRESS, piece).1).collect();
+    // The first waited for the one with the ports.
+    assert_eq!(returned.len(), 3);
+    assert!(pieces.iter().all(|piece| returned.contains(piece)), "{returned:02x?}");
 }

@@ -11,6 +11,9 @@ pub enum Hops {
     Restore,
     /// As it came: the second half of a hairpinned translation.
     Keep,
+    /// As it came; 1 or 0 is refused. Nothing in front of the translator has taken a hop, and the kernel's forwarding
+    /// behind it will (a packet taken up at an interface's ingress).
+    TakenBehind,
 }
 
 /// What becomes of an IPv4 UDP datagram without checksum (RFC 7915 4.5).
@@ -69,6 +72,7 @@ impl Hops {
             Self::Decrement => hop_limit.checked_sub(1).filter(|left| *left != 0),
             Self::Restore => (hop_limit != 0).then(|| hop_limit.saturating_add(1)),
             Self::Keep => Some(hop_limit),
+            Self::TakenBehind => (hop_limit > 1).then_some(hop_limit),
         }
     }
 }
@@ -95,5 +99,6 @@ mod tests {
         assert_eq!((Hops::Decrement.apply(1), Hops::Decrement.apply(0)), (None, None));
         assert_eq!((Hops::Restore.apply(63), Hops::Restore.apply(255)), (Some(64), Some(255)));
         assert_eq!((Hops::Restore.apply(0), Hops::Keep.apply(1)), (None, Some(1)));
+        assert_eq!([64, 2, 1, 0].map(|left| Hops::TakenBehind.apply(left)), [Some(64), Some(2), None, None]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xlat_config::{Config, Hint};
-use xlat_engine::{Engine, EngineOptions, Output, Pipeline, Reason, Statistics, Traffic, Verdict, Worker};
+use xlat_engine::{Engine, EngineOptions, Origin, Output, Pipeline, Reason, Statistics, Traffic, Verdict, Worker};
 use xlat_packet::{Buffer, Checksum, Offload, buffer};
 use xlat_translate::policy::Hops;
 use xlat_translate::refused::HostAddresses;
@@ -153,7 +153,7 @@ impl World {
         let explained = self.engine.explain(bytes, mark);
         let mut sent = Sent::default();
         let mut packet = Buffer::new(&mut self.storage, buffer::HEADROOM, end, offload);
-        let verdict = self.worker.process(&mut packet, mark, &mut sent);
+        let verdict = self.worker.process(&mut packet, Origin::routed(mark), &mut sent);
         let after = self.engine.statistics();
         let reply = Reply { verdict, sent: sent.0 };
         // What state will say cannot be told beforehand in every case, nor what the second half of a hairpinned packet

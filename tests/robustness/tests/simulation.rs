@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use xlat_engine::{Engine, EngineOptions, Output, Reason, Verdict, Worker};
+use xlat_engine::{Engine, EngineOptions, Origin, Output, Reason, Verdict, Worker};
 use xlat_nat64::Refusal;
 use xlat_packet::{Buffer, Offload, buffer};
 use xlat_robustness::build::{self, Ends, Header, ICMP4, TCP, UDP};
@@ -84,7 +84,7 @@ fn take(worker: &mut Worker, bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
     storage[buffer::HEADROOM..end].copy_from_slice(bytes);
     let mut sent = Sent::default();
     let mut packet = Buffer::new(&mut storage, buffer::HEADROOM, end, Offload::NONE);
-    let verdict = worker.process(&mut packet, 0, &mut sent);
+    let verdict = worker.process(&mut packet, Origin::default(), &mut sent);
     for bytes in &sent.0 {
         read_made(&Packet::plain(bytes.clone())).unwrap_or_else(|what| panic!("{what}: {bytes:02x?}"));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xlat_bench::Error;
 use xlat_config::Config;
-use xlat_engine::{Engine, EngineOptions, Output, Verdict, Worker};
+use xlat_engine::{Engine, EngineOptions, Origin, Output, Verdict, Worker};
 use xlat_packet::Buffer;
 use xlat_translate::policy::Hops;
 use xlat_translate::refused::HostAddresses;
@@ -51,7 +51,7 @@ pub(crate) fn process(
     packet: &mut Buffer<'_>,
     out: &mut dyn Output,
 ) -> Result<(), Error> {
-    match worker.process(packet, 0, out) {
+    match worker.process(packet, Origin::default(), out) {
         Verdict::Translated => Ok(()),
         other => Err(format!("not translated: {other:?}").into()),
     }

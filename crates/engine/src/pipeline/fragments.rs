@@ -129,7 +129,8 @@ fn release(
         Arrival::Held => Err(Stop::held(Reason::Pipeline(Pipeline::FragmentHeld))),
         Arrival::Pass { ports, released } => {
             let done = forward(context, packet, ports, None);
-            if done.is_err() {
+            // Of a datagram that is the host's own, all fragments go back to it.
+            if done.is_err_and(|stop| !context.gives_back(&stop)) {
                 nat64.reassembly.refuse(&key);
             }
             each(context, &released, |context, packet| forward(context, packet, ports, None));
@@ -154,7 +155,7 @@ fn each(
         let mut packet = Buffer::new(&mut scratch, 0, 0, Offload::NONE);
         if packet.replace(buffer::HEADROOM, bytes) {
             let result = take(context, &mut packet);
-            settle(context, &packet, result);
+            settle(context, &mut packet, result);
         }
     }
     context.tools.segment = scratch;

@@ -16,7 +16,7 @@ use xlat_translate::siit::Untranslatable;
 
 use super::stateful::Recorder;
 use super::tuple::Tuple;
-use super::{Context, Done, Stop, cut_before_turning, fragments, rewrite4, rewrite6, send4, send6};
+use super::{Context, Done, Stop, cut_before_turning, fragments, rewrite4, send4, send6, way6};
 use crate::instance::{Instance, Nat64};
 use crate::reason::{Pipeline, Reason};
 
@@ -93,7 +93,7 @@ pub(super) fn forward6(
         protocol: tuple.protocol,
         src: Transport6 { addr: outer.src, port: tuple.src_port },
         dst: Transport4 { addr: dst4, port: tuple.dst_port },
-        mark: context.mark,
+        mark: context.origin.mark,
         tcp: tuple.tcp,
     };
     let now = context.tools.now;
@@ -111,7 +111,7 @@ pub(super) fn forward6(
     let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     let target = Transport4 { addr: dst4, port: dst_port };
     if !nat64.policy.owns(tuple.protocol, target) {
-        let policy = rewrite6(context, instance, parsed);
+        let policy = &way6(context, instance, parsed).through;
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
     }
@@ -121,7 +121,7 @@ pub(super) fn forward6(
     let mut original = [0; own_error::MAX_LEN];
     let kept = packet.len().min(original.len());
     original[..kept].copy_from_slice(&packet.bytes()[..kept]);
-    let first = &instance.rewrites.hairpin_first;
+    let first = &way6(context, instance, parsed).hairpin_first;
     if xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id)? == Outcome::Segment {
         return Ok(Done::Segment);
     }
@@ -215,11 +215,11 @@ fn error_six_to_four(
         nat64.policy.owns(protocol, Transport4 { addr: inner.src, port })
     });
     if !hairpin {
-        let policy = rewrite6(context, instance, parsed);
+        let policy = &way6(context, instance, parsed).through;
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
     }
-    let first = &instance.rewrites.hairpin_first;
+    let first = &way6(context, instance, parsed).hairpin_first;
     xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id).map_err(Stop::from)?;
     turn_error_back(context, instance, nat64, packet).map_err(Stop::in_second_half)
 }

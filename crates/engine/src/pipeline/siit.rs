@@ -7,7 +7,7 @@ use xlat_translate::refusal::{
 };
 use xlat_translate::siit::{Addresses4, Addresses6, SiitTables, Untranslatable};
 
-use super::{Context, Done, Stop, cut_before_turning, rewrite4, rewrite6, send4, send6};
+use super::{Context, Done, Stop, cut_before_turning, rewrite4, send4, send6, way6};
 use crate::instance::Instance;
 use crate::reason::Reason;
 
@@ -37,14 +37,14 @@ pub(super) fn six_to_four(
     let plan = plan4(&addresses);
     let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     if !addresses.hairpin {
-        let policy = rewrite6(context, instance, parsed);
+        let policy = &way6(context, instance, parsed).through;
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
     }
     if cut_before_turning(packet) {
         return Ok(Done::Segment);
     }
-    let first = &instance.rewrites.hairpin_first;
+    let first = &way6(context, instance, parsed).hairpin_first;
     if xlat_translate::six_to_four(packet, parsed, &plan, first, fresh_id)? == Outcome::Segment {
         return Ok(Done::Segment);
     }

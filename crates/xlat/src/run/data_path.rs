@@ -24,8 +24,10 @@ impl Handler for DataPath {
     }
 
     fn packet(&mut self, packet: &mut Buffer<'_>, origin: Origin, out: &mut dyn Transmit) {
+        let Origin { interface, mark, ingress } = origin;
+        let origin = xlat_engine::Origin { mark, ingress, interface };
         // The engine counts what became of it.
-        let _verdict = self.worker.process(packet, origin.mark, &mut Outlet { out, log: &self.log });
+        let _verdict = self.worker.process(packet, origin, &mut Outlet { out, log: &self.log });
     }
 
     fn tick(&mut self, now_ms: u64, out: &mut dyn Transmit) {
