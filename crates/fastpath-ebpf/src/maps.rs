@@ -6,7 +6,7 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
 use xlat_fastpath::config::{Config, INSTANCES as INSTANCE_COUNT, Instance, LINKS as LINK_COUNT, Link, OWN_ADDRESSES, Steer};
 use xlat_fastpath::count::{COUNT, Traffic};
 use xlat_fastpath::flow::{Key4, Key6, To4, To6};
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, ROUTES as ROUTE_COUNT, Route};
 
 const FLOW_COUNT: u32 = 1 << 20;
 const EAM_COUNT: u32 = 1 << 20;
@@ -40,3 +40,5 @@ pub static HOST: Array<[u64; 1024]> = Array::with_max_entries(1, 0);
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNT, 0);
 #[map(name = "XLAT_TRAFFIC")]
 pub static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(INSTANCE_COUNT, 0);
+#[map(name = "XLAT_ROUTES")]
+pub static ROUTES: PerCpuArray<Route> = PerCpuArray::with_max_entries(ROUTE_COUNT, 0);

@@ -49,6 +49,12 @@ pub mod config_flag {
     pub const STEER6_MAP: u32 = 4;
     /// Do not repeat anything: every packet that is ours goes to the daemon.
     pub const HAND_OVER_ALL: u32 = 8;
+    /// At least one enabled instance is stateful: flows are looked up.
+    pub const STATEFUL: u32 = 16;
+    /// At least one enabled instance is stateless.
+    pub const STATELESS: u32 = 32;
+    /// `bpf_fib_lookup` knows `BPF_FIB_LOOKUP_MARK` (Linux 6.10): routes are looked up with the packet's mark.
+    pub const FIB_MARK: u32 = 64;
 }
 
 /// Whose a destination is.

@@ -61,9 +61,13 @@ pub struct Memory {
     pub route_generation: u32,
     /// MTU of the way out in bytes.
     pub mtu: u32,
-    /// Zero.
-    pub zero: u32,
+    /// When `way` was last looked up and the neighbour table used, in seconds of CLOCK_MONOTONIC. It is done again after
+    /// [`ROUTE_SECONDS`], so that the kernel sees which neighbours are in use and checks that they are there.
+    pub routed: u32,
 }
+
+/// Seconds that a remembered way is used without asking the kernel again.
+pub const ROUTE_SECONDS: u32 = 4;
 
 /// An IPv6 packet of the flow becomes IPv4 with these. Of an echo flow `src_port` is the identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -43,6 +43,8 @@ pub mod maps {
     pub const DENY4: &str = "XLAT_DENY4";
     /// `Array<[u64; 1024]>`, one entry: a bit per hash of an address of the host (see `config::host_bit4`).
     pub const HOST: &str = "XLAT_HOST";
+    /// `PerCpuArray<stateless::Route>`, [`crate::stateless::ROUTES`] entries: the program's own notes.
+    pub const ROUTES: &str = "XLAT_ROUTES";
     /// `PerCpuArray<u64>`, [`crate::count::COUNT`] entries.
     pub const COUNTERS: &str = "XLAT_COUNTERS";
     /// `PerCpuArray<count::Traffic>` by instance.

@@ -2,6 +2,21 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::flow::Memory;
+
+/// Places in a processor's memory of ways; a power of two.
+pub const ROUTES: u32 = 4096;
+
+/// The way to a destination of stateless traffic, which has no flow to remember it in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Route {
+    /// Destination of the translated packets; an IPv4 address in the first four bytes, then `ff`s.
+    pub dst: [u8; 16],
+    /// What is remembered.
+    pub memory: Memory,
+}
+
 /// An IPv4 prefix of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
