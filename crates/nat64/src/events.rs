@@ -36,8 +36,11 @@ pub struct SessionInfo {
     pub state: Option<TcpState>,
     /// Which lifetime the session is under.
     pub timer: Timer,
-    /// Time left by the policy of the moment; the removal itself may come up to 1.5 seconds later.
+    /// Time left by the policy of the moment; the removal itself may come up to 1.5 seconds later. Of a promoted session
+    /// it is the least that is known: the faster path may have seen packets since.
     pub expires_in: Duration,
+    /// A faster path repeats it.
+    pub promoted: bool,
 }
 
 /// Receiver of what happens to the tables. Every method does nothing unless overridden.
@@ -57,6 +60,20 @@ pub trait Events {
     fn stored_syn_expired(&mut self, _original: &[u8]) {}
     /// An established connection was silent for its lifetime: send the keepalive to the IPv6 client.
     fn probe(&mut self, _session: &SessionInfo) {}
+
+    /// A session is worth being repeated by a faster path, for packets of the client with this firewall mark. `true` if
+    /// that will be done. Told again about once a second while packets of the session still come this way: what the
+    /// path has is to be replaced then.
+    fn promote(&mut self, _session: &SessionInfo, _mark: u32) -> bool {
+        false
+    }
+    /// A promoted session is to be taken back: it ends, or its packets have to be seen here.
+    fn demote(&mut self, _session: &SessionInfo) {}
+    /// A promoted session would end now if the faster path has not seen anything of it: to be answered by
+    /// [`Tables::used`](crate::Tables::used) within two seconds. It is asked three times.
+    fn idle(&mut self, _session: &SessionInfo) {}
+    /// A mask has a BIB entry now, or (`false`) has none any more.
+    fn port(&mut self, _protocol: Protocol, _mask: Transport4, _taken: bool) {}
 }
 
 /// Ignores everything.

@@ -1,15 +1,17 @@
 //! Packets from the IPv4 side: RFC 6146 3.5.1.2 (UDP), 3.5.2.2 (TCP), 3.5.3 (ICMP queries), with the filters
 //! `address-dependent-filtering` and `drop-externally-initiated-tcp`.
 
+use crate::ageing::tick;
 use crate::events::Events;
 use crate::outbound::remote;
 use crate::policy::Policy;
+use crate::promotion::Seen;
 use crate::record::NewSession;
 use crate::refusal::Refusal;
-use crate::shard::{Env, Shard, tick};
+use crate::shard::{Env, Shard};
 use crate::tables::Tables;
 use crate::tcp::{Side, TcpState};
-use crate::types::{Inbound, Instant, Protocol, Timer, Transport4, Transport6};
+use crate::types::{Inbound, Instant, Protocol, TcpFlags, Timer, Transport4, Transport6};
 
 impl Tables {
     /// Finds the IPv6 client of a packet from the IPv4 side; makes or refreshes the session. A refusal of
@@ -27,7 +29,16 @@ impl Tables {
             let (mut shard, mut env) = self.enter(at, policy, now, events);
             if let Some(entry) = shard.verify(bib, packet.protocol, packet.dst) {
                 let client = entry.client();
-                return shard.inbound_mapped(&mut env, bib, packet).map(|()| client);
+                let Some((session, restarted)) = shard.inbound_mapped(&mut env, bib, packet)? else {
+                    return Ok(client);
+                };
+                if policy.promotes(packet.protocol) {
+                    let Inbound { protocol, tcp, .. } = *packet;
+                    let plain = tcp == TcpFlags::default();
+                    let seen = Seen { protocol, side: Side::V4, mark: None, plain, restarted };
+                    shard.seen(&mut env, session, seen);
+                }
+                return Ok(client);
             }
         }
         match packet.protocol {
@@ -69,30 +80,43 @@ impl Tables {
 }
 
 impl Shard {
-    fn inbound_mapped(&mut self, env: &mut Env<'_>, bib: u32, packet: &Inbound<'_>) -> Result<(), Refusal> {
+    /// Gives the session, if there is or now is one, and whether its lifetime was restarted.
+    fn inbound_mapped(
+        &mut self,
+        env: &mut Env<'_>,
+        bib: u32,
+        packet: &Inbound<'_>,
+    ) -> Result<Option<(u32, bool)>, Refusal> {
         let remote = remote(packet.protocol, packet.src);
         let config = env.policy.config();
         match (packet.protocol, self.session(env.shared, bib, remote)) {
-            (Protocol::Tcp, Some(session)) => self.tcp_packet(env, session, Side::V4, packet.tcp),
-            (Protocol::Tcp, None) if !packet.tcp.syn => Ok(()),
+            (Protocol::Tcp, Some(session)) => {
+                let restarted = self.tcp_packet(env, session, Side::V4, packet.tcp)?;
+                Ok(Some((session, restarted)))
+            }
+            (Protocol::Tcp, None) if !packet.tcp.syn => Ok(None),
             (Protocol::Tcp, None) if config.drop_externally_initiated_tcp => Err(Refusal::V4Syn),
             (Protocol::Tcp, None) if config.address_dependent_filtering => {
-                self.store_filtered_syn(env, bib, packet)
+                self.store_filtered_syn(env, bib, packet)?;
+                Ok(None)
             }
             (Protocol::Tcp, None) => {
                 let new = NewSession { remote, state: TcpState::V4Init, timer: Timer::Transitory };
-                self.extend(env, bib, new).map(|_| ())
+                self.extend(env, bib, new).map(|session| Some((session, true)))
             }
             (protocol, Some(session)) => {
-                self.refresh(session, NewSession::stateless(protocol, remote).timer, env.tick);
-                Ok(())
+                let timer = NewSession::stateless(protocol, remote).timer;
+                Ok(Some((session, self.refresh(session, timer, env.tick))))
             }
             (_, None)
                 if config.address_dependent_filtering && !self.knows_peer(env.shared, bib, remote.addr) =>
             {
                 Err(Refusal::AddressDependentFiltering)
             }
-            (protocol, None) => self.extend(env, bib, NewSession::stateless(protocol, remote)).map(|_| ()),
+            (protocol, None) => {
+                let new = NewSession::stateless(protocol, remote);
+                self.extend(env, bib, new).map(|session| Some((session, true)))
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`Reassembly`] is independent of both.
 #![forbid(unsafe_code)]
 
+mod ageing;
 mod ahead;
 mod events;
 mod fifo;
@@ -19,6 +20,7 @@ mod outbound;
 mod policy;
 mod pool4;
 mod portmap;
+mod promotion;
 mod reassembly;
 mod reconfigure;
 mod record;
@@ -33,7 +35,7 @@ mod usage;
 
 pub use ahead::Coming;
 pub use events::{BibInfo, Events, SessionInfo};
-pub use policy::{Limits, Policy, PolicyConfig, PolicyError, Pool4Entry, StaticEntry};
+pub use policy::{Limits, Policy, PolicyConfig, PolicyError, Pool4Entry, Promotion, StaticEntry};
 
 pub use reassembly::{
     Arrival, FirstFragment, Fragment, FragmentKey, FragmentRefusal, Reassembly, ReassemblyGauges,

@@ -3,12 +3,13 @@
 use crate::events::Events;
 use crate::policy::Policy;
 use crate::pool4::Set;
+use crate::promotion::Seen;
 use crate::record::NewSession;
 use crate::refusal::Refusal;
 use crate::shard::{Env, Shard};
 use crate::tables::Tables;
 use crate::tcp::{Side, TcpState};
-use crate::types::{Instant, Outbound, Protocol, Timer, Transport4, Transport6};
+use crate::types::{Instant, Outbound, Protocol, TcpFlags, Timer, Transport4, Transport6};
 
 impl Tables {
     /// Finds or makes the BIB entry and the session of a packet from the IPv6 side, refreshes them, and gives the IPv4
@@ -29,13 +30,22 @@ impl Tables {
             shard.remove_bib(&mut env, stale);
             bib = None;
         }
-        let bib = match bib {
-            Some(bib) => {
-                shard.outbound_mapped(&mut env, bib, packet)?;
-                bib
+        let (bib, session) = match bib {
+            Some(bib) => (bib, shard.outbound_mapped(&mut env, bib, packet)?),
+            None => {
+                let bib = shard.outbound_unmapped(&mut env, set, hash, packet)?;
+                // The first session of an entry is inside it and has its number.
+                (bib, Some((bib, true)))
             }
-            None => shard.outbound_unmapped(&mut env, set, hash, packet)?,
         };
+        if policy.promotes(packet.protocol)
+            && let Some((session, restarted)) = session
+        {
+            let Outbound { protocol, mark, tcp, .. } = *packet;
+            let plain = tcp == TcpFlags::default();
+            let seen = Seen { protocol, side: Side::V6, mark: Some(mark), plain, restarted };
+            shard.seen(&mut env, session, seen);
+        }
         Ok(shard.records.bib[bib].mask())
     }
 
@@ -49,19 +59,33 @@ impl Tables {
 }
 
 impl Shard {
-    fn outbound_mapped(&mut self, env: &mut Env<'_>, bib: u32, packet: &Outbound) -> Result<(), Refusal> {
+    /// Gives the session, if there is or now is one, and whether its lifetime was restarted.
+    fn outbound_mapped(
+        &mut self,
+        env: &mut Env<'_>,
+        bib: u32,
+        packet: &Outbound,
+    ) -> Result<Option<(u32, bool)>, Refusal> {
         let remote = remote(packet.protocol, packet.dst);
         let session = self.session(env.shared, bib, remote);
         match (packet.protocol, session) {
-            (Protocol::Tcp, Some(session)) => self.tcp_packet(env, session, Side::V6, packet.tcp),
-            (Protocol::Tcp, None) if packet.tcp.syn => self.extend(env, bib, v6_init(remote)).map(|_| ()),
-            // Translated, but without a session of its own.
-            (Protocol::Tcp, None) => Ok(()),
-            (protocol, Some(session)) => {
-                self.refresh(session, NewSession::stateless(protocol, remote).timer, env.tick);
-                Ok(())
+            (Protocol::Tcp, Some(session)) => {
+                let restarted = self.tcp_packet(env, session, Side::V6, packet.tcp)?;
+                Ok(Some((session, restarted)))
             }
-            (protocol, None) => self.extend(env, bib, NewSession::stateless(protocol, remote)).map(|_| ()),
+            (Protocol::Tcp, None) if packet.tcp.syn => {
+                self.extend(env, bib, v6_init(remote)).map(|session| Some((session, true)))
+            }
+            // Translated, but without a session of its own.
+            (Protocol::Tcp, None) => Ok(None),
+            (protocol, Some(session)) => {
+                let timer = NewSession::stateless(protocol, remote).timer;
+                Ok(Some((session, self.refresh(session, timer, env.tick))))
+            }
+            (protocol, None) => {
+                let new = NewSession::stateless(protocol, remote);
+                self.extend(env, bib, new).map(|session| Some((session, true)))
+            }
         }
     }
 

@@ -51,6 +51,18 @@ pub struct PolicyConfig {
     pub maximum_simultaneous_opens: u32,
     /// Bounds on the tables.
     pub limits: Limits,
+    /// What a faster path may repeat.
+    pub promotion: Promotion,
+}
+
+/// What a faster path may repeat ([`Events::promote`](crate::Events::promote)). Sessions are taken back from it whenever
+/// any of this changes, and whenever pool4 does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promotion {
+    /// Whether sessions are promoted, by [`Protocol::index`].
+    pub protocols: [bool; 3],
+    /// Whatever else the path goes by.
+    pub tag: u32,
 }
 
 impl Default for PolicyConfig {
@@ -69,6 +81,7 @@ impl Default for PolicyConfig {
             icmp_timeout: Duration::from_secs(60),
             maximum_simultaneous_opens: 10,
             limits: Limits::default(),
+            promotion: Promotion::default(),
         }
     }
 }
@@ -248,6 +261,10 @@ impl Policy {
     /// How long a session under `timer` lives without traffic.
     pub fn lifetime(&self, timer: Timer) -> Duration {
         Duration::from_millis(self.lifetimes[timer.index()])
+    }
+
+    pub(crate) fn promotes(&self, protocol: Protocol) -> bool {
+        self.config.promotion.protocols[protocol.index()]
     }
 
     pub(crate) fn generation(&self) -> u32 {

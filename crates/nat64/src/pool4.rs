@@ -130,10 +130,12 @@ impl Pool4 {
         address.ranges.get(at).is_some_and(|range| range.0 <= mask.port).then_some(&*address.ports)
     }
 
-    /// Gives a mask back. Nothing happens if its address left pool4: its map went with it.
-    pub(crate) fn release(&self, mask: Transport4, handle: Handle) {
-        let Some(address) = self.address(mask.addr) else { return };
+    /// Gives a mask back, if `handle` still has it; `freed` is run before anybody else can take it. If its address left
+    /// pool4, its map went with it.
+    pub(crate) fn release(&self, mask: Transport4, handle: Handle, freed: impl FnOnce()) {
+        let Some(address) = self.address(mask.addr) else { return freed() };
         address.ports.release(mask.port, handle, || {
+            freed();
             for claim in address.claims.iter().filter(|claim| within(claim.range, mask.port)) {
                 self.sets[claim.set as usize].mark_full(claim.candidate as usize, false);
             }
@@ -294,7 +296,7 @@ mod tests {
         }
         assert_eq!(set.take_any(7, 7, 2000), None);
         let (mask, handle) = seen.into_iter().nth(333).unwrap();
-        pool.release(mask, handle);
+        pool.release(mask, handle, || ());
         assert_eq!(set.take_any(u64::MAX, 9, 2001), Some(mask), "a released mask is found at once");
     }
 }

@@ -5,7 +5,7 @@ use crate::events::Events;
 use crate::policy::{Policy, StaticEntry};
 use crate::shard::{Env, Shard};
 use crate::tables::{Tables, WALK_AT_ONCE};
-use crate::types::Instant;
+use crate::types::{Instant, Timer};
 
 impl Tables {
     /// Makes the tables agree with `new`, which was built with `old` as its previous policy and is already in force for
@@ -17,11 +17,16 @@ impl Tables {
         let masks_changed = before.pool4 != after.pool4
             || before.implicit != after.implicit
             || before.static_bib != after.static_bib;
+        let lifetimes_changed = Timer::ALL.iter().any(|timer| old.lifetime(*timer) != new.lifetime(*timer));
+        let keep = !masks_changed && before.promotion == after.promotion;
         for at in 0..self.shards.len() {
             // Entering is what makes a shard count by the new limits.
             drop(self.enter(at, new, Instant(0), events));
             if masks_changed {
                 self.cascade(at, new, events);
+            }
+            if !keep || lifetimes_changed {
+                self.review(at, new, keep, events);
             }
         }
         for entry in &after.static_bib {
@@ -46,6 +51,25 @@ impl Tables {
             }
             slot = stop;
             if slot >= end {
+                break;
+            }
+        }
+    }
+
+    /// Takes the promoted sessions of one shard back, or (`keep`) finds out when they end under other lifetimes; in
+    /// steps. Positions may move while the shard is not locked, but never to before a step that was done.
+    fn review(&self, at: usize, new: &Policy, keep: bool, events: &mut dyn Events) {
+        let mut position = 0;
+        loop {
+            let (mut shard, mut env) = self.enter(at, new, Instant(0), events);
+            let end = shard.records.positions();
+            let stop = end.min(position + WALK_AT_ONCE);
+            for position in position..stop {
+                let number = shard.records.at_position(position);
+                shard.review(&mut env, number, keep);
+            }
+            position = stop;
+            if position >= end {
                 break;
             }
         }

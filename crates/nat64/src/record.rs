@@ -4,8 +4,10 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::{Index, IndexMut};
 
+use crate::ageing::List;
 use crate::events::BibInfo;
 use crate::fifo::{Fifo, Linked, Links};
+use crate::promotion::Traffic;
 use crate::slab::{NIL, Slab};
 use crate::tcp::TcpState;
 use crate::types::{Protocol, Timer, Transport4, Transport6};
@@ -59,9 +61,15 @@ pub(crate) struct Session {
     pub(crate) remote_port: u16,
     pub(crate) state: TcpState,
     pub(crate) timer: Timer,
+    /// When it came into its list.
     pub(crate) stamp: u32,
     pub(crate) timer_links: Links,
     pub(crate) siblings: Links,
+    /// Where it waits for its end.
+    pub(crate) list: List,
+    /// In the list of a step: what is left after it, in 256ths of it. In that of the asked: how often.
+    pub(crate) rest: u8,
+    pub(crate) traffic: Traffic,
 }
 
 impl Session {

@@ -6,30 +6,24 @@
 //! first one of its BIB entry, which is the only one of most entries, before the hash table is asked.
 
 use core::net::Ipv4Addr;
-use core::time::Duration;
 use std::collections::HashMap;
 
 use hashbrown::HashTable;
 
+use crate::ageing::{List, tick};
 use crate::events::{BibInfo, Events, SessionInfo};
 use crate::fifo::{Fifo, Links};
 use crate::hash::Hasher;
 use crate::index::Index;
 use crate::policy::Policy;
 use crate::portmap::Handle;
+use crate::promotion::Traffic;
 use crate::record::{Bib, NewSession, Peer, Records, Session, TIMER};
 use crate::refusal::Refusal;
 use crate::stored::StoredSyns;
-use crate::tcp::{self, Side, TcpState, Verdict};
+use crate::tcp::{self, Side, Verdict};
 use crate::types::{Instant, Protocol, TcpFlags, Timer, Transport4, Transport6};
 use crate::usage::{Amount, Counting, Usage};
-
-/// A refresh moves the session to the end of its list only if it has been there for this many ticks: busy flows then
-/// cost nothing. Expiry waits as much longer, so nothing goes early.
-const REFRESH: u32 = 4;
-
-/// Milliseconds of a tick, as a power of two. 32 bits of ticks last 34 years.
-const TICK_SHIFT: u32 = 8;
 
 /// What all shards share.
 pub(crate) struct Shared {
@@ -56,31 +50,21 @@ impl Env<'_> {
     }
 }
 
-/// Coarse time.
-pub(crate) fn tick(now: Instant) -> u32 {
-    u32::try_from(now.0 >> TICK_SHIFT).unwrap_or(u32::MAX)
-}
-
-/// How many ticks a record stays in its list: the lifetime, rounded up, plus the granularity of refreshes.
-pub(crate) fn patience(policy: &Policy, timer: Timer) -> u32 {
-    let millis = crate::types::millis(policy.lifetime(timer));
-    u32::try_from(millis.div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX).saturating_add(REFRESH)
-}
-
 /// One shard.
 pub(crate) struct Shard {
     /// The newest policy seen, and what follows from it.
-    generation: u32,
+    pub(crate) generation: u32,
     counting: Counting,
     /// Only kept while address-dependent filtering is on.
     peers: Option<HashTable<Peer>>,
     /// Time never runs backwards here.
-    latest: u32,
+    pub(crate) latest: u32,
     pub(crate) records: Records,
     by_client: [Index; 3],
     /// Sessions that are not the one inside their BIB entry.
     by_remote: Index,
-    timers: [Fifo<TIMER>; 5],
+    /// By [`List::index`].
+    pub(crate) lists: [Fifo<TIMER>; List::COUNT],
     /// Stored SYNs of type 2, by session.
     held: HashMap<u32, Box<[u8]>>,
     /// Sessions by protocol; BIB entries are counted by their index.
@@ -97,7 +81,7 @@ impl Shard {
             records: Records::new(u32::MAX >> shard_bits),
             by_client: core::array::from_fn(|_| Index::new()),
             by_remote: Index::new(),
-            timers: [Fifo::EMPTY; 5],
+            lists: [Fifo::EMPTY; List::COUNT],
             held: HashMap::new(),
             session_counts: [0; 3],
         }
@@ -184,7 +168,11 @@ impl Shard {
             session.map(|_| bib)
         });
         match made {
-            Ok(bib) => env.events.bib_created(&self.records.bib[bib].info()),
+            Ok(bib) => {
+                let info = self.records.bib[bib].info();
+                env.events.port(protocol, info.mask, true);
+                env.events.bib_created(&info);
+            }
             Err(_) => env.shared.usage.uncount(&env.shared.hasher, self.counting, client.addr, amount),
         }
         made
@@ -215,6 +203,7 @@ impl Shard {
         self.records.bib[bib].is_static = true;
         let amount = Amount { bib: 1, sessions: 0 };
         env.shared.usage.count(&env.shared.hasher, self.counting, client.addr, amount);
+        env.events.port(protocol, self.records.bib[bib].mask(), true);
         Ok(bib)
     }
 
@@ -223,43 +212,34 @@ impl Shard {
         self.records.bib[bib].is_static = true;
     }
 
-    /// A packet of a TCP session, through the state machine.
+    /// A packet of a TCP session, through the state machine. Gives whether the session's lifetime was restarted now.
     pub(crate) fn tcp_packet(
         &mut self,
-        env: &Env<'_>,
+        env: &mut Env<'_>,
         number: u32,
         side: Side,
         flags: TcpFlags,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let session = &self.records[number];
         let held = session.timer == Timer::StoredSyn;
         let handle_rst = env.policy.config().handle_rst_during_fin_rcv;
-        match tcp::step(session.state, held, side, flags, handle_rst) {
-            Verdict::Keep => {}
+        let restarted = match tcp::step(session.state, held, side, flags, handle_rst) {
+            Verdict::Keep => false,
             Verdict::Restart(timer) => self.refresh(number, timer, env.tick),
             Verdict::Enter(state, timer) => {
                 self.records[number].state = state;
-                if let Some(timer) = timer {
-                    self.refresh(number, timer, env.tick);
-                }
                 if held && let Some(original) = self.held.remove(&number) {
                     env.shared.syns.let_go(&original);
                 }
+                timer.is_some_and(|timer| self.refresh(number, timer, env.tick))
             }
             Verdict::SynHeld => return Err(Refusal::SoExists),
+        };
+        // Closing: every packet counts again, and those of the other path must not keep it open.
+        if self.records[number].timer != Timer::Established {
+            self.demote(env, number);
         }
-        Ok(())
-    }
-
-    /// Restarts a session's lifetime.
-    pub(crate) fn refresh(&mut self, number: u32, timer: Timer, tick: u32) {
-        let session = &self.records[number];
-        let old = session.timer;
-        if old == timer && tick - session.stamp < REFRESH {
-            return;
-        }
-        self.timers[old.index()].unlink(&mut self.records, number);
-        self.schedule(number, timer, tick);
+        Ok(restarted)
     }
 
     /// Keeps a SYN with its session (type 2).
@@ -279,21 +259,6 @@ impl Shard {
         env.events.bib_removed(&info);
     }
 
-    /// Expires at most `budget` sessions; gives how many.
-    pub(crate) fn expire(&mut self, env: &mut Env<'_>, budget: usize) -> usize {
-        let mut expired = 0;
-        for timer in Timer::ALL {
-            let patience = patience(env.policy, timer);
-            while expired < budget {
-                let due = |number: &u32| env.tick - self.records[*number].stamp > patience;
-                let Some(number) = self.timers[timer.index()].first().filter(due) else { break };
-                expired += 1;
-                self.time_out(env, number);
-            }
-        }
-        expired
-    }
-
     /// A BIB entry for display.
     pub(crate) fn bib_info(&self, bib: u32) -> Option<BibInfo> {
         self.records.bib.get(bib).map(Bib::info)
@@ -305,7 +270,6 @@ impl Shard {
         let entry = &self.records.bib[session.bib];
         let tcp = entry.protocol == Protocol::Tcp;
         let port = if entry.protocol == Protocol::Icmp { entry.mask_port } else { session.remote_port };
-        let idle = u64::from(self.latest - session.stamp) << TICK_SHIFT;
         Some(SessionInfo {
             protocol: entry.protocol,
             client: entry.client(),
@@ -313,7 +277,8 @@ impl Shard {
             remote: Transport4 { addr: session.remote_addr.into(), port },
             state: tcp.then_some(session.state),
             timer: session.timer,
-            expires_in: policy.lifetime(session.timer).saturating_sub(Duration::from_millis(idle)),
+            expires_in: self.expires_in(policy, session),
+            promoted: session.traffic.is_promoted(),
         })
     }
 
@@ -328,28 +293,6 @@ impl Shard {
             + self.by_client.iter().map(Index::bytes).sum::<usize>()
             + self.by_remote.bytes()
             + self.peers.as_ref().map_or(0, HashTable::allocation_size)
-    }
-
-    fn time_out(&mut self, env: &mut Env<'_>, number: u32) {
-        let Session { state, timer, bib, .. } = self.records[number];
-        if timer == Timer::Established && state == TcpState::Established {
-            self.records[number].state = TcpState::Trans;
-            self.refresh(number, Timer::Transitory, env.tick);
-            if let Some(info) = self.session_info(env.policy, number) {
-                env.events.probe(&info);
-            }
-            return;
-        }
-        self.take_session(env, number);
-        if self.records.bib[bib].session_count == 0 && !self.records.bib[bib].is_static {
-            self.remove_bib(env, bib);
-        }
-    }
-
-    fn schedule(&mut self, number: u32, timer: Timer, tick: u32) {
-        self.records[number].timer = timer;
-        self.records[number].stamp = tick;
-        self.timers[timer.index()].push(&mut self.records, number);
     }
 
     fn insert_bib(
@@ -383,11 +326,13 @@ impl Shard {
         Ok(bib)
     }
 
-    fn take_bib(&mut self, env: &Env<'_>, bib: u32) {
+    fn take_bib(&mut self, env: &mut Env<'_>, bib: u32) {
         let Some(entry) = self.records.bib.remove(bib) else { return };
         let hash = client_hash(&env.shared.hasher, entry.client());
         self.by_client[entry.protocol.index()].remove(hash, bib);
-        env.policy.pool(entry.protocol).release(entry.mask(), env.handle(bib));
+        let (protocol, mask, handle) = (entry.protocol, entry.mask(), env.handle(bib));
+        let events = &mut *env.events;
+        env.policy.pool(protocol).release(mask, handle, || events.port(protocol, mask, false));
     }
 
     fn insert_session(&mut self, env: &mut Env<'_>, bib: u32, new: NewSession) -> Result<u32, Refusal> {
@@ -400,9 +345,12 @@ impl Shard {
             stamp: env.tick,
             timer_links: Links::NONE,
             siblings: Links::NONE,
+            list: List::of(new.timer),
+            rest: 0,
+            traffic: Traffic::default(),
         };
         let number = self.records.insert(session).ok_or(Refusal::TableFull)?;
-        self.schedule(number, new.timer, env.tick);
+        self.enlist(number, List::of(new.timer), env.tick);
         let mut siblings = self.records.bib[bib].sessions;
         siblings.push(&mut self.records, number);
         let entry = &mut self.records.bib[bib];
@@ -424,12 +372,12 @@ impl Shard {
     }
 
     /// Removes a session, but not its BIB entry.
-    fn take_session(&mut self, env: &mut Env<'_>, number: u32) {
+    pub(crate) fn take_session(&mut self, env: &mut Env<'_>, number: u32) {
+        self.demote(env, number);
         let info = self.session_info(env.policy, number);
-        let timer = self.records[number].timer;
         let bib = self.records[number].bib;
         let remote = self.records[number].remote();
-        self.timers[timer.index()].unlink(&mut self.records, number);
+        self.delist(number);
         let mut siblings = self.records.bib[bib].sessions;
         siblings.unlink(&mut self.records, number);
         let entry = &mut self.records.bib[bib];

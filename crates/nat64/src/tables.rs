@@ -5,11 +5,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::ageing::{patience, tick};
 use crate::events::{BibInfo, Events, SessionInfo};
 use crate::hash::Hasher;
 use crate::policy::Policy;
 use crate::portmap::Handle;
-use crate::shard::{Env, Shard, Shared, patience, tick};
+use crate::shard::{Env, Shard, Shared};
 use crate::stored::StoredSyns;
 use crate::types::{Instant, Protocol, Timer};
 use crate::usage::Usage;

@@ -13,6 +13,7 @@ mod ahead;
 mod datagrams;
 mod limits;
 mod model;
+mod promotion;
 mod reload;
 mod stored_syns;
 mod tcp;

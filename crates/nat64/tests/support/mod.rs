@@ -54,6 +54,13 @@ pub(crate) struct Log {
     pub(crate) session_removed: Vec<SessionInfo>,
     pub(crate) syns_expired: Vec<Vec<u8>>,
     pub(crate) probes: Vec<SessionInfo>,
+    /// Whether sessions that are worth it are promoted, and what was told of that.
+    pub(crate) takes: bool,
+    pub(crate) promoted: Vec<(SessionInfo, u32)>,
+    pub(crate) demoted: Vec<SessionInfo>,
+    pub(crate) idle: Vec<SessionInfo>,
+    /// Ports that have an entry, as told.
+    pub(crate) ports: BTreeSet<(Protocol, Transport4)>,
 }
 
 impl Events for Log {
@@ -74,6 +81,24 @@ impl Events for Log {
     }
     fn probe(&mut self, session: &SessionInfo) {
         self.probes.push(*session);
+    }
+    fn promote(&mut self, session: &SessionInfo, mark: u32) -> bool {
+        if self.takes {
+            self.promoted.push((*session, mark));
+        }
+        self.takes
+    }
+    fn demote(&mut self, session: &SessionInfo) {
+        self.demoted.push(*session);
+    }
+    fn idle(&mut self, session: &SessionInfo) {
+        self.idle.push(*session);
+    }
+    fn port(&mut self, protocol: Protocol, mask: Transport4, taken: bool) {
+        match taken {
+            true => self.ports.insert((protocol, mask)),
+            false => self.ports.remove(&(protocol, mask)),
+        };
     }
 }
 
