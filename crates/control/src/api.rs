@@ -1,0 +1,391 @@
+//! What goes over the wire: JSON objects with keys in kebab-case. Addresses and prefixes are strings in the usual
+//! notation, ports are numbers (ICMP identifiers where the protocol is ICMP), durations are milliseconds.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// Longest request in bytes: a configuration file as JSON string.
+pub const REQUEST_BYTES_MAX: usize = 256 << 20;
+
+/// The kinds of translator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Translator {
+    /// Stateless.
+    Siit,
+    /// Stateful.
+    Nat64,
+}
+
+impl Translator {
+    /// As paths and bodies have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Siit => "siit",
+            Self::Nat64 => "nat64",
+        }
+    }
+}
+
+impl From<xlat_config::Translator> for Translator {
+    fn from(translator: xlat_config::Translator) -> Self {
+        match translator {
+            xlat_config::Translator::Siit => Self::Siit,
+            xlat_config::Translator::Nat64 => Self::Nat64,
+        }
+    }
+}
+
+/// The protocols with state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP echo.
+    Icmp,
+}
+
+impl Protocol {
+    /// As tables show it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Icmp => "ICMP",
+        }
+    }
+
+    pub(crate) fn model(self) -> xlat_config::Protocol {
+        match self {
+            Self::Tcp => xlat_config::Protocol::Tcp,
+            Self::Udp => xlat_config::Protocol::Udp,
+            Self::Icmp => xlat_config::Protocol::Icmp,
+        }
+    }
+
+    pub(crate) fn state(self) -> xlat_nat64::Protocol {
+        match self {
+            Self::Tcp => xlat_nat64::Protocol::Tcp,
+            Self::Udp => xlat_nat64::Protocol::Udp,
+            Self::Icmp => xlat_nat64::Protocol::Icmp,
+        }
+    }
+}
+
+/// What Jool hooks an instance to. Here both mean the same; it is kept to be shown again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framework {
+    /// All packets.
+    #[default]
+    Netfilter,
+    /// Packets that a rule names.
+    Iptables,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// The daemon's release.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its device.
+    pub device: String,
+    /// How many instances it has.
+    pub instances: usize,
+}
+
+/// A line of `GET /v1/instances`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Instance {
+    /// Number of the network namespace (its inode).
+    pub namespace: u64,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub translator: Translator,
+    /// As it was made.
+    pub framework: Framework,
+}
+
+/// `POST /v1/changes`: changes of one instance, all of them or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Changes {
+    /// The kind of the instance.
+    pub translator: Translator,
+    /// The instance's name.
+    pub instance: String,
+    /// In this order.
+    pub changes: Vec<Change>,
+}
+
+/// One change. `force` skips the checks that only warn of what is seldom meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Change {
+    /// Makes the instance.
+    InstanceAdd {
+        /// Kept for display.
+        #[serde(default)]
+        framework: Framework,
+        /// The RFC 6052 prefix; NAT64 needs one.
+        pool6: Option<Ipv6Net>,
+    },
+    /// Ends the instance, with all its state.
+    InstanceRemove,
+    /// Ends every instance of this kind; the name is ignored.
+    InstanceFlush,
+    /// Sets one of the options that [`crate::globals::KEYS`] lists.
+    GlobalUpdate {
+        /// Which.
+        key: String,
+        /// Its value; its type depends on the key.
+        value: serde_json::Value,
+        /// See above.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Adds a mapping (SIIT).
+    EamtAdd {
+        /// IPv6 side.
+        ipv6: Ipv6Net,
+        /// IPv4 side.
+        ipv4: Ipv4Net,
+        /// See above.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Removes the mapping that has these prefixes (SIIT).
+    EamtRemove {
+        /// IPv6 side.
+        ipv6: Option<Ipv6Net>,
+        /// IPv4 side.
+        ipv4: Option<Ipv4Net>,
+    },
+    /// Removes all mappings (SIIT).
+    EamtFlush,
+    /// Adds a prefix that pool6 must not translate (SIIT).
+    Denylist4Add {
+        /// Which.
+        prefix: Ipv4Net,
+        /// See above.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Removes one (SIIT).
+    Denylist4Remove {
+        /// Which.
+        prefix: Ipv4Net,
+    },
+    /// Removes all (SIIT).
+    Denylist4Flush,
+    /// Adds transport addresses (NAT64).
+    Pool4Add {
+        /// What.
+        #[serde(flatten)]
+        block: Pool4Block,
+        /// How far Jool would search; kept for display. Absent: as the set has it.
+        max_iterations: Option<MaxIterations>,
+        /// See above.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Removes transport addresses, with all that uses them (NAT64).
+    Pool4Remove {
+        /// What.
+        #[serde(flatten)]
+        block: Pool4Block,
+    },
+    /// Removes all transport addresses (NAT64).
+    Pool4Flush,
+    /// Makes a static BIB entry (NAT64).
+    BibAdd(BibPair),
+    /// Removes a BIB entry and its sessions (NAT64).
+    BibRemove {
+        /// Which table.
+        protocol: Protocol,
+        /// The client.
+        ipv6: Option<Transport6>,
+        /// Its mask.
+        ipv4: Option<Transport4>,
+    },
+    /// Puts a configuration file in the place of the instance, or makes it. Tables of state stay.
+    File {
+        /// Jool's JSON, or TOML with one instance.
+        content: String,
+        /// See above.
+        #[serde(default)]
+        force: bool,
+    },
+}
+
+/// IPv6 transport address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transport6 {
+    /// Address.
+    pub address: Ipv6Addr,
+    /// Port or identifier.
+    pub port: u16,
+}
+
+/// IPv4 transport address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Transport4 {
+    /// Address.
+    pub address: Ipv4Addr,
+    /// Port or identifier.
+    pub port: u16,
+}
+
+/// A client and its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BibPair {
+    /// Which table.
+    pub protocol: Protocol,
+    /// The client.
+    pub ipv6: Transport6,
+    /// Its mask.
+    pub ipv4: Transport4,
+}
+
+/// A block of transport addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pool4Block {
+    /// Firewall mark of the packets that use it.
+    #[serde(default)]
+    pub mark: u32,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Addresses.
+    pub prefix: Ipv4Net,
+    /// First port or identifier.
+    pub first_port: u16,
+    /// Last port or identifier.
+    pub last_port: u16,
+}
+
+/// How far Jool would search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxIterations {
+    /// Computed from the size of the set.
+    Auto,
+    /// For ever.
+    Infinity,
+    /// So far; at least 1.
+    Count(u32),
+}
+
+/// A line of `.../eamt`: a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eam {
+    /// IPv6 side.
+    pub ipv6: Ipv6Net,
+    /// IPv4 side.
+    pub ipv4: Ipv4Net,
+}
+
+/// A line of `.../denylist4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Not translated by pool6.
+    pub prefix: Ipv4Net,
+}
+
+/// A line of `.../pool4`: one address with one range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pool4Row {
+    /// Firewall mark of the set.
+    pub mark: u32,
+    /// Protocol of the set.
+    pub protocol: Protocol,
+    /// Address.
+    pub address: Ipv4Addr,
+    /// First port or identifier.
+    pub first_port: u16,
+    /// Last port or identifier.
+    pub last_port: u16,
+    /// Of the set, as given or computed; `null`: no limit.
+    pub iterations: Option<u64>,
+    /// Given rather than computed.
+    pub iterations_fixed: bool,
+}
+
+/// A line of `.../bib`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BibRow {
+    /// Client and mask.
+    #[serde(flatten)]
+    pub pair: BibPair,
+    /// Made by the operator.
+    #[serde(rename = "static")]
+    pub is_static: bool,
+    /// How many sessions hang from it.
+    pub sessions: u32,
+}
+
+/// A line of `.../sessions`. *Remote* is where the two nodes are, *local* what each of them sees of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SessionRow {
+    /// Which table.
+    pub protocol: Protocol,
+    /// The IPv6 node.
+    pub remote6: Transport6,
+    /// The IPv4 node as the IPv6 node sees it.
+    pub local6: Transport6,
+    /// The IPv6 node as the IPv4 node sees it.
+    pub local4: Transport4,
+    /// The IPv4 node.
+    pub remote4: Transport4,
+    /// Time left in milliseconds.
+    pub expires_in: u64,
+    /// TCP only: state by RFC 6146.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<String>,
+}
+
+/// A line of `.../statistics`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counter {
+    /// Our name.
+    pub name: String,
+    /// The name of Jool's counter that counts the same, if there is one; several may share it.
+    pub jool: String,
+    /// How many.
+    pub value: u64,
+    /// What it counts.
+    pub explanation: String,
+    /// RFC and section, if there is one.
+    pub source: String,
+}
+
+/// `.../address/ADDRESS`: how one address is translated (SIIT).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Translation {
+    /// What was asked.
+    pub query: IpAddr,
+    /// Its translation.
+    pub result: IpAddr,
+    /// The mapping that gave it; absent: pool6 did.
+    pub eam: Option<Eam>,
+    /// The RFC 6052 prefix that gave it; absent: an EAM did.
+    pub pool6: Option<Ipv6Net>,
+}

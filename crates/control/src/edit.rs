@@ -1,0 +1,394 @@
+//! What a change does to a configuration: pure functions, with Jool's checks, wording and order of checks. The result is
+//! checked as a whole afterwards; nothing here looks at state.
+
+use std::collections::HashMap;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use xlat_config::{
+    BibEntry, Config, EamEntry, Hint, Instance, Kind, MaxIterations, Nat64, Siit, Translator, load,
+};
+
+use crate::api::{self, BibPair, Change, Changes, Framework, Pool4Block};
+use crate::error::{Error, errno};
+use crate::globals::{self, no_suffix, not_subnet_scoped, pool6_length};
+use crate::pool4;
+
+/// How the instances were made, by name; those that are not in it by [`Framework::Netfilter`].
+pub type Frameworks = HashMap<String, Framework>;
+
+/// What the changes are checked against besides the configuration.
+pub(crate) struct Context<'a> {
+    /// Those of the instances; changed along with the configuration.
+    pub(crate) frameworks: &'a mut Frameworks,
+    /// Ports that the host gives to its own sockets.
+    pub(crate) ephemeral: (u16, u16),
+}
+
+/// Makes all changes, in order; on error `config` is worth nothing any more.
+pub(crate) fn apply(config: &mut Config, changes: &Changes, context: &mut Context<'_>) -> Result<(), Error> {
+    for (at, change) in changes.changes.iter().enumerate() {
+        one(config, changes, change, context).map_err(|error| match error.place {
+            Some(_) => error,
+            None => error.at(format!("changes[{at}]")),
+        })?;
+    }
+    Ok(())
+}
+
+fn one(
+    config: &mut Config,
+    Changes { translator, instance: name, .. }: &Changes,
+    change: &Change,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let translator = *translator;
+    match change {
+        Change::InstanceAdd { framework, pool6 } => {
+            let instance = new_instance(name, translator, *pool6)?;
+            add_instance(config, instance, *framework, context)?;
+        }
+        Change::InstanceRemove => {
+            let at = position(config, translator, name)
+                .ok_or_else(|| Error::absent("The requested instance does not exist."))?;
+            config.instances.remove(at);
+            context.frameworks.remove(name);
+        }
+        Change::InstanceFlush => {
+            config
+                .instances
+                .retain(|instance| api::Translator::from(instance.kind.translator()) != translator);
+        }
+        Change::GlobalUpdate { key, value, force } => {
+            let at = found(config, translator, name)?;
+            globals::set(&mut config.instances[at], key, value, *force)?;
+        }
+        Change::EamtAdd { ipv6, ipv4, force } => {
+            eamt_add(siit(config, translator, name)?, EamEntry { ipv6: *ipv6, ipv4: *ipv4 }, *force)?;
+        }
+        Change::EamtRemove { ipv6, ipv4 } => {
+            let eamt = &mut siit(config, translator, name)?.eamt;
+            let matches = |entry: &EamEntry| {
+                ipv6.is_none_or(|prefix| prefix == entry.ipv6)
+                    && ipv4.is_none_or(|prefix| prefix == entry.ipv4)
+            };
+            // Jool says nothing more here than the number.
+            let at = eamt.iter().position(matches).ok_or_else(|| Error::absent(""))?;
+            eamt.remove(at);
+        }
+        Change::EamtFlush => siit(config, translator, name)?.eamt.clear(),
+        Change::Denylist4Add { prefix, force } => {
+            let denylist4 = &mut siit(config, translator, name)?.denylist4;
+            no_suffix(prefix, &prefix.trunc())?;
+            not_subnet_scoped(*prefix, *force)?;
+            denylist4.push(*prefix);
+        }
+        Change::Denylist4Remove { prefix } => {
+            let denylist4 = &mut siit(config, translator, name)?.denylist4;
+            let absent = || Error::absent("Could not find the requested entry in the IPv4 pool.");
+            let at = denylist4.iter().position(|entry| entry == prefix).ok_or_else(absent)?;
+            denylist4.remove(at);
+        }
+        Change::Denylist4Flush => siit(config, translator, name)?.denylist4.clear(),
+        Change::Pool4Add { block, max_iterations, force } => {
+            let nat64 = nat64(config, translator, name)?;
+            no_suffix(&block.prefix, &block.prefix.trunc())?;
+            apart_from_ephemeral(block, *force, context.ephemeral)?;
+            let iterations = max_iterations.map(model_iterations).transpose()?;
+            pool4::add(&mut nat64.pool4, block, iterations);
+        }
+        Change::Pool4Remove { block } => {
+            let nat64 = nat64(config, translator, name)?;
+            no_suffix(&block.prefix, &block.prefix.trunc())?;
+            pool4::remove(nat64, block);
+        }
+        Change::Pool4Flush => {
+            let nat64 = nat64(config, translator, name)?;
+            nat64.pool4.clear();
+            nat64.bib.clear();
+        }
+        Change::BibAdd(pair) => bib_add(nat64(config, translator, name)?, *pair)?,
+        Change::BibRemove { protocol, ipv6, ipv4 } => {
+            let bib = &mut nat64(config, translator, name)?.bib;
+            let matches = |entry: &BibEntry| {
+                entry.protocol == protocol.model()
+                    && ipv6.is_none_or(|taddr| (taddr.address, taddr.port) == entry.ipv6)
+                    && ipv4.is_none_or(|taddr| (taddr.address, taddr.port) == entry.ipv4)
+            };
+            let absent = || Error::absent("The entry wasn't in the database.");
+            let at = bib.iter().position(matches).ok_or_else(absent)?;
+            bib.remove(at);
+        }
+        Change::File { content, force } => file(config, translator, name, content, *force, context)?,
+    }
+    Ok(())
+}
+
+fn new_instance(name: &str, translator: api::Translator, pool6: Option<Ipv6Net>) -> Result<Instance, Error> {
+    if let Some(pool6) = pool6 {
+        no_suffix(&pool6, &pool6.trunc())?;
+        pool6_length(pool6)?;
+    }
+    let kind = match (translator, pool6) {
+        (api::Translator::Siit, pool6) => Kind::Siit(Box::new(Siit { pool6, ..Siit::default() })),
+        (api::Translator::Nat64, Some(pool6)) => {
+            let (global, pool4, bib) = Default::default();
+            Kind::Nat64(Box::new(Nat64 { pool6, global, pool4, bib }))
+        }
+        (api::Translator::Nat64, None) => {
+            return Err(Error::invalid("pool6 is mandatory in NAT64 instances."));
+        }
+    };
+    Ok(Instance {
+        name: name.to_owned(),
+        global: Default::default(),
+        limits: Default::default(),
+        routes: Vec::new(),
+        output: Default::default(),
+        kind,
+    })
+}
+
+fn add_instance(
+    config: &mut Config,
+    instance: Instance,
+    framework: Framework,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let (name, translator) = (&instance.name, instance.kind.translator());
+    if let Some(other) = config.instances.iter().find(|other| other.name == *name) {
+        let what = format!("This namespace already has a Jool instance named '{name}'.");
+        return Err(match other.kind.translator() == translator {
+            true => Error::exists(what),
+            false => {
+                Error::exists(what).with_help("it is of the other kind; names are unique over both kinds")
+            }
+        });
+    }
+    let of = |name: &String| context.frameworks.get(name).copied().unwrap_or_default();
+    let takes_all =
+        |other: &Instance| other.kind.translator() == translator && of(&other.name) == Framework::Netfilter;
+    if framework == Framework::Netfilter && config.instances.iter().any(takes_all) {
+        return Err(Error::exists("This namespace already has a Netfilter Jool instance.")
+            .with_help("use --iptables for further ones; here it makes no other difference"));
+    }
+    context.frameworks.insert(name.clone(), framework);
+    config.instances.push(instance);
+    Ok(())
+}
+
+fn position(config: &Config, translator: api::Translator, name: &str) -> Option<usize> {
+    config.instances.iter().position(|instance| {
+        instance.name == name && api::Translator::from(instance.kind.translator()) == translator
+    })
+}
+
+/// The index of an instance that must be there.
+pub(crate) fn found(config: &Config, translator: api::Translator, name: &str) -> Result<usize, Error> {
+    position(config, translator, name)
+        .ok_or_else(|| Error::absent(format!("This namespace lacks an instance named '{name}'.")))
+}
+
+fn siit<'c>(config: &'c mut Config, translator: api::Translator, name: &str) -> Result<&'c mut Siit, Error> {
+    let at = found(config, translator, name)?;
+    match &mut config.instances[at].kind {
+        Kind::Siit(siit) => Ok(siit),
+        Kind::Nat64(_) => Err(wrong_kind(Translator::Nat64)),
+    }
+}
+
+fn nat64<'c>(
+    config: &'c mut Config,
+    translator: api::Translator,
+    name: &str,
+) -> Result<&'c mut Nat64, Error> {
+    let at = found(config, translator, name)?;
+    match &mut config.instances[at].kind {
+        Kind::Nat64(nat64) => Ok(nat64),
+        Kind::Siit(_) => Err(wrong_kind(Translator::Siit)),
+    }
+}
+
+pub(crate) fn wrong_kind(kind: Translator) -> Error {
+    Error { errno: errno::EOPNOTSUPP, ..Error::invalid(format!("A {kind} instance has no such table.")) }
+}
+
+/// Jool's checks in its order: suffixes, lengths, then what the base addresses meet (cli 8.2).
+fn eamt_add(siit: &mut Siit, new: EamEntry, force: bool) -> Result<(), Error> {
+    let EamEntry { ipv6, ipv4 } = new;
+    no_suffix(&ipv6, &ipv6.trunc())?;
+    no_suffix(&ipv4, &ipv4.trunc())?;
+    if 32 - ipv4.prefix_len() > 128 - ipv6.prefix_len() {
+        let what = "The IPv4 suffix length must be smaller or equal than the IPv6 suffix length.";
+        return Err(Error::invalid(what));
+    }
+    let holds6 = |entry: &&EamEntry| entry.ipv6.contains(&ipv6.network());
+    if let Some(entry) = siit.eamt.iter().filter(holds6).max_by_key(|entry| entry.ipv6.prefix_len()) {
+        let same_length = entry.ipv6.prefix_len() == ipv6.prefix_len();
+        collision(entry, same_length, entry.ipv4 == ipv4, &ipv6, force)?;
+    }
+    let holds4 = |entry: &&EamEntry| entry.ipv4.contains(&ipv4.network());
+    if let Some(entry) = siit.eamt.iter().filter(holds4).max_by_key(|entry| entry.ipv4.prefix_len()) {
+        let same_length = entry.ipv4.prefix_len() == ipv4.prefix_len();
+        collision(entry, same_length, entry.ipv6 == ipv6, &ipv4, force)?;
+    }
+    siit.eamt.push(new);
+    Ok(())
+}
+
+/// What an existing entry that holds the base address of `prefix` means for the new one.
+fn collision(
+    entry: &EamEntry,
+    same_length: bool,
+    same_other_side: bool,
+    prefix: &dyn std::fmt::Display,
+    force: bool,
+) -> Result<(), Error> {
+    let shown = format!("[{}|{}]", entry.ipv6, entry.ipv4);
+    match (same_length, same_other_side) {
+        (true, true) => Err(Error::exists("The requested entry already exists.")),
+        (true, false) => {
+            Err(Error::exists(format!("Existing EAM {shown} already contains prefix {prefix}.")))
+        }
+        (false, _) if force => Ok(()),
+        (false, _) => Err(Error::exists(format!(
+            "Prefix {prefix} overlaps with EAM {shown}.\n(Use --force to override this validation.)"
+        ))),
+    }
+}
+
+fn apart_from_ephemeral(block: &Pool4Block, force: bool, ephemeral: (u16, u16)) -> Result<(), Error> {
+    let ports = pool4::ports(block);
+    let (first, last) = (*ports.start(), *ports.end());
+    let common = first <= ephemeral.1 && ephemeral.0 <= last;
+    if force || block.protocol == api::Protocol::Icmp || !common {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "Port range {first}-{last} intersects with the namespace's ephemeral range ({}-{}).\n\
+         See docs/migration.md, \"pool4 and ephemeral ports\".\n\
+         Rejecting request; add --force to skip this validation.",
+        ephemeral.0, ephemeral.1
+    )))
+}
+
+fn model_iterations(iterations: api::MaxIterations) -> Result<MaxIterations, Error> {
+    match iterations {
+        api::MaxIterations::Auto => Ok(MaxIterations::Auto),
+        api::MaxIterations::Infinity => Ok(MaxIterations::Infinity),
+        api::MaxIterations::Count(0) => Err(Error::invalid("Zero is not a legal Max Iterations value.")),
+        api::MaxIterations::Count(count) => Ok(MaxIterations::Count(count)),
+    }
+}
+
+fn bib_add(nat64: &mut Nat64, pair: BibPair) -> Result<(), Error> {
+    let BibPair { ipv4, .. } = pair;
+    let new = bib_entry(pair);
+    if !pool4::has(nat64, new.protocol, ipv4.address, ipv4.port) {
+        return Err(Error::invalid(format!(
+            "Transport address '{}#{}' does not belong to pool4.\nPlease add it there first.",
+            ipv4.address, ipv4.port
+        )));
+    }
+    let meets = |entry: &&BibEntry| {
+        entry.protocol == new.protocol && (entry.ipv6 == new.ipv6 || entry.ipv4 == new.ipv4)
+    };
+    match nat64.bib.iter().find(meets) {
+        None => nat64.bib.push(new),
+        Some(entry) if *entry == new => {}
+        Some(entry) => return Err(bib_collision(&new, entry)),
+    }
+    Ok(())
+}
+
+/// The pair as the configuration has it.
+pub(crate) fn bib_entry(pair: BibPair) -> BibEntry {
+    let BibPair { protocol, ipv6, ipv4 } = pair;
+    BibEntry { protocol: protocol.model(), ipv6: (ipv6.address, ipv6.port), ipv4: (ipv4.address, ipv4.port) }
+}
+
+/// Two entries that cannot be at the same time.
+pub(crate) fn bib_collision(new: &BibEntry, entry: &BibEntry) -> Error {
+    let shown = |entry: &BibEntry| {
+        let ((a6, p6), (a4, p4)) = (entry.ipv6, entry.ipv4);
+        format!("[{a6}#{p6}, {a4}#{p4}, {}]", entry.protocol)
+    };
+    Error::exists(format!("Entry {} collides with {}.", shown(new), shown(entry)))
+}
+
+/// A file replaces the instance: globals and tables are the file's, state stays (config 8).
+fn file(
+    config: &mut Config,
+    translator: api::Translator,
+    name: &str,
+    content: &str,
+    force: bool,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let kind = match translator {
+        api::Translator::Siit => Translator::Siit,
+        api::Translator::Nat64 => Translator::Nat64,
+    };
+    let hint = Hint { name: (!name.is_empty()).then(|| name.to_owned()), kind: Some(kind) };
+    let loaded = load("the file", content, &hint)
+        .map_err(|found| Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string())))?;
+    let [mut new]: [Instance; 1] = loaded
+        .config
+        .instances
+        .try_into()
+        .map_err(|_| Error::invalid("the file must have exactly one instance"))?;
+    let framework = framework_of(content);
+    if !force {
+        soft_checks(&new, context.ephemeral)?;
+    }
+    let Some(at) = position(config, translator, &new.name) else {
+        return add_instance(config, new, framework, context);
+    };
+    let old = &config.instances[at];
+    if context.frameworks.get(&old.name).copied().unwrap_or_default() != framework {
+        return Err(Error::invalid("Sorry; you can't change an instance's framework for now."));
+    }
+    if let (Kind::Nat64(old), Kind::Nat64(new)) = (&old.kind, &mut new.kind) {
+        if old.pool6 != new.pool6 {
+            return Err(Error::invalid("Sorry; you can't change a NAT64 instance's pool6 for now."));
+        }
+        // The file's own entries were checked above; the table that is there stays, as far as pool4 has it.
+        let pool4 = &**new;
+        let kept =
+            old.bib.iter().filter(|entry| pool4::has(pool4, entry.protocol, entry.ipv4.0, entry.ipv4.1));
+        new.bib = kept.copied().collect();
+    }
+    config.instances[at] = new;
+    Ok(())
+}
+
+/// What `--force` skips, for the parts of a file.
+fn soft_checks(instance: &Instance, ephemeral: (u16, u16)) -> Result<(), Error> {
+    match &instance.kind {
+        Kind::Siit(siit) => {
+            siit.denylist4.iter().try_for_each(|prefix: &Ipv4Net| not_subnet_scoped(*prefix, false))
+        }
+        Kind::Nat64(nat64) => nat64.pool4.iter().try_for_each(|entry| {
+            let protocol = match entry.protocol {
+                xlat_config::Protocol::Tcp => api::Protocol::Tcp,
+                xlat_config::Protocol::Udp => api::Protocol::Udp,
+                xlat_config::Protocol::Icmp => api::Protocol::Icmp,
+            };
+            let (first_port, last_port) = (*entry.ports.start(), *entry.ports.end());
+            let block =
+                Pool4Block { mark: entry.mark, protocol, prefix: entry.prefix, first_port, last_port };
+            apart_from_ephemeral(&block, false, ephemeral)
+        }),
+    }
+}
+
+/// The file's framework, which the configuration itself does not keep; only JSON files have one. It was checked before.
+fn framework_of(content: &str) -> Framework {
+    type Root = HashMap<String, serde_json::Value>;
+    let root = serde_json::Deserializer::from_str(content).into_iter::<Root>().next();
+    let root = root.and_then(Result::ok).unwrap_or_default();
+    let found = root.iter().find(|(key, _)| key.eq_ignore_ascii_case("framework"));
+    match found.and_then(|(_, value)| value.as_str()) {
+        Some("iptables") => Framework::Iptables,
+        Some(_) | None => Framework::Netfilter,
+    }
+}

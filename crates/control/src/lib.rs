@@ -1,0 +1,25 @@
+//! The control plane: what a running daemon can be asked and told, from both ends.
+//!
+//! [`server`] answers HTTP/1.1 with JSON on an abstract Unix socket, whose name belongs to the network namespace;
+//! [`Client`] asks it. A change is an edit of the daemon's [`xlat_config::Config`] ([`Change`]), checked as a whole and
+//! answered after it holds in the data path. No packet passes through here.
+
+#![forbid(unsafe_code)]
+
+mod access;
+pub mod api;
+mod client;
+mod edit;
+mod error;
+pub mod globals;
+mod pool4;
+mod read;
+pub mod server;
+mod socket;
+
+pub use api::Change;
+pub use client::{Client, ClientError, Lines, path};
+pub use edit::Frameworks;
+pub use error::{Blame, Error};
+pub use server::{Daemon, Edit};
+pub use socket::{DEFAULT_DEVICE, listen};

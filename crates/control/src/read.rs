@@ -1,0 +1,213 @@
+//! What can be read: tables as lines of JSON, one object each, made as the client takes them. State is walked in steps of
+//! [`STEP`] entries, each of which holds one part of the tables for some microseconds; nothing is collected.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+use xlat_config::{Config, Kind};
+use xlat_engine::{Engine, Reason, Scheme, Traffic, Untranslated, View};
+use xlat_nat64::{BibInfo, Cursor, SessionInfo, TcpState};
+
+use crate::api::{self, BibPair, BibRow, Counter, Protocol, SessionRow, Translation, Transport4, Transport6};
+use crate::error::Error;
+
+/// Entries looked at in one go.
+const STEP: usize = 512;
+
+/// Lines of JSON out of something that gives rows in steps until it gives `None`.
+pub(crate) fn lines<R, F>(mut step: F) -> Response
+where
+    R: Serialize + 'static,
+    F: FnMut() -> Option<Vec<R>> + Send + 'static,
+{
+    let body = stream::iter(std::iter::from_fn(move || {
+        let rows = step()?;
+        let mut text = Vec::new();
+        for row in &rows {
+            // Rows are plain data: writing them to memory does not fail.
+            if serde_json::to_writer(&mut text, row).is_ok() {
+                text.push(b'\n');
+            }
+        }
+        Some(Ok::<_, std::convert::Infallible>(Bytes::from(text)))
+    }));
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+}
+
+/// Lines out of a list that is there already.
+pub(crate) fn list<R: Serialize + Send + 'static>(rows: Vec<R>) -> Response {
+    let mut rows: VecDeque<R> = rows.into();
+    lines(move || (!rows.is_empty()).then(|| rows.drain(..rows.len().min(STEP)).collect()))
+}
+
+/// The BIB entries of a protocol.
+pub(crate) fn bib(view: View, protocol: Protocol) -> Response {
+    let mut cursor = Some(Cursor::default());
+    lines(move || {
+        let mut found = Vec::with_capacity(STEP);
+        cursor = view.bib_entries(cursor?, STEP, &mut found);
+        found.retain(|entry| entry.protocol == protocol.state());
+        Some(found.iter().map(bib_row).collect())
+    })
+}
+
+/// The sessions of a protocol.
+pub(crate) fn sessions(view: View, protocol: Protocol) -> Response {
+    let mut cursor = Some(Cursor::default());
+    lines(move || {
+        let mut found = Vec::with_capacity(STEP);
+        cursor = view.sessions(cursor?, STEP, &mut found);
+        found.retain(|session| session.protocol == protocol.state());
+        Some(found.iter().filter_map(|session| session_row(&view, session)).collect())
+    })
+}
+
+/// The entries that have one of these transport addresses: at most two.
+pub(crate) fn bib_entries_with(
+    view: &View,
+    protocol: Protocol,
+    ipv6: Option<Transport6>,
+    ipv4: Option<Transport4>,
+) -> Vec<BibPair> {
+    let mut pairs = Vec::new();
+    let mut cursor = Some(Cursor::default());
+    while let Some(from) = cursor {
+        let mut found = Vec::with_capacity(STEP);
+        cursor = view.bib_entries(from, STEP, &mut found);
+        let rows = found.iter().filter(|entry| entry.protocol == protocol.state()).map(bib_row);
+        let meets = |row: &BibRow| Some(row.pair.ipv6) == ipv6 || Some(row.pair.ipv4) == ipv4;
+        pairs.extend(rows.filter(meets).map(|row| row.pair));
+    }
+    pairs
+}
+
+fn protocol(protocol: xlat_nat64::Protocol) -> Protocol {
+    match protocol {
+        xlat_nat64::Protocol::Tcp => Protocol::Tcp,
+        xlat_nat64::Protocol::Udp => Protocol::Udp,
+        xlat_nat64::Protocol::Icmp => Protocol::Icmp,
+    }
+}
+
+fn taddr6(taddr: xlat_nat64::Transport6) -> Transport6 {
+    Transport6 { address: taddr.addr, port: taddr.port }
+}
+
+fn taddr4(taddr: xlat_nat64::Transport4) -> Transport4 {
+    Transport4 { address: taddr.addr, port: taddr.port }
+}
+
+fn bib_row(entry: &BibInfo) -> BibRow {
+    let protocol = protocol(entry.protocol);
+    BibRow {
+        pair: BibPair { protocol, ipv6: taddr6(entry.client), ipv4: taddr4(entry.mask) },
+        is_static: entry.is_static,
+        sessions: entry.sessions,
+    }
+}
+
+fn session_row(view: &View, session: &SessionInfo) -> Option<SessionRow> {
+    let remote = session.remote;
+    // An identifier is the same on both sides of IPv6 (RFC 6146 3.5.3).
+    let seen_port = match session.protocol {
+        xlat_nat64::Protocol::Icmp => session.client.port,
+        xlat_nat64::Protocol::Tcp | xlat_nat64::Protocol::Udp => remote.port,
+    };
+    Some(SessionRow {
+        protocol: protocol(session.protocol),
+        remote6: taddr6(session.client),
+        local6: Transport6 { address: view.embed(remote.addr)?, port: seen_port },
+        local4: taddr4(session.mask),
+        remote4: taddr4(remote),
+        expires_in: u64::try_from(session.expires_in.as_millis()).unwrap_or(u64::MAX),
+        state: session.state.map(|state| state_name(state).to_owned()),
+    })
+}
+
+fn state_name(state: TcpState) -> &'static str {
+    match state {
+        TcpState::Established => "ESTABLISHED",
+        TcpState::V6Init => "V6_INIT",
+        TcpState::V4Init => "V4_INIT",
+        TcpState::V4FinRcv => "V4_FIN_RCV",
+        TcpState::V6FinRcv => "V6_FIN_RCV",
+        TcpState::V4FinV6FinRcv => "V4_FIN_V6_FIN_RCV",
+        TcpState::Trans => "TRANS",
+    }
+}
+
+/// The counters: those of the workers hold for the daemon as a whole, BIB entries and sessions for the instance.
+pub(crate) fn statistics(engine: &Engine, view: &View) -> Vec<Counter> {
+    let statistics = engine.statistics();
+    let traffic = Traffic::ALL.map(|traffic| {
+        let (jool, explanation) = match traffic {
+            Traffic::Received6 => ("JSTAT_RECEIVED6", "IPv6 packets that came in"),
+            Traffic::Received4 => ("JSTAT_RECEIVED4", "IPv4 packets that came in"),
+            Traffic::Bytes6 => ("", "bytes that came in as IPv6"),
+            Traffic::Bytes4 => ("", "bytes that came in as IPv4"),
+            Traffic::Translated => ("JSTAT_SUCCESS", "packets translated and sent"),
+            Traffic::ErrorsSent6 => ("JSTAT_ICMP6ERR_SUCCESS", "ICMPv6 errors of our own that were sent"),
+            Traffic::ErrorsSent4 => ("JSTAT_ICMP4ERR_SUCCESS", "ICMPv4 errors of our own that were sent"),
+            Traffic::ErrorsWithheld => ("", "ICMP errors of our own that were owed and not sent"),
+            Traffic::HeldLost => ("", "held fragments and stored SYNs that ended without being sent"),
+        };
+        counter(traffic.name(), jool, statistics.traffic(traffic), explanation, "")
+    });
+    let gauges = view.gauges().map(|gauges| {
+        let sum = |counts: [usize; 3]| counts.iter().map(|count| *count as u64).sum();
+        [
+            counter("bib-entries", "JSTAT_BIB_ENTRIES", sum(gauges.bib), "BIB entries now", "RFC 6146 3.1"),
+            counter("sessions", "JSTAT_SESSIONS", sum(gauges.sessions), "sessions now", "RFC 6146 3.2"),
+        ]
+    });
+    let reasons = Reason::all().map(|reason| {
+        let count = statistics.reason(reason);
+        counter(reason.name(), reason.counter(), count, reason.explanation(), reason.source())
+    });
+    traffic.into_iter().chain(gauges.into_iter().flatten()).chain(reasons).collect()
+}
+
+fn counter(name: &str, jool: &str, value: u64, explanation: &str, source: &str) -> Counter {
+    Counter {
+        name: name.to_owned(),
+        jool: jool.to_owned(),
+        value,
+        explanation: explanation.to_owned(),
+        source: source.to_owned(),
+    }
+}
+
+/// How a stateless instance translates an address.
+pub(crate) fn translation(
+    view: &View,
+    config: &Config,
+    instance: usize,
+    query: IpAddr,
+) -> Result<Translation, Error> {
+    let refused = |why: Untranslated| {
+        let reason = match (why, query) {
+            (Untranslated::Loopback, _) => "IPv6 source address (::1) is illegal (according to RFC 7915).",
+            (Untranslated::NoMapping, IpAddr::V6(_)) => "Address lacks both pool6 prefix and EAM.",
+            (Untranslated::NoMapping, IpAddr::V4(_)) => {
+                "Address lacks EAMT entry and there's no pool6 prefix."
+            }
+            (Untranslated::Denylisted, IpAddr::V6(_)) => "Address is denylist4ed.",
+            (Untranslated::Denylisted, IpAddr::V4(_)) => "Address lacks EAMT entry and is denylist4ed.",
+            (Untranslated::Refused, _) => "Address is subnet-scoped or belongs to a local interface.",
+            (Untranslated::Stateful, _) => "the instance is stateful: translation depends on the packet.",
+        };
+        Error::invalid(format!("Unable to translate {query}: {reason}"))
+    };
+    let translated = view.translate(query).map_err(refused)?;
+    let (eam, pool6) = match (translated.by, config.instances.get(instance).map(|found| &found.kind)) {
+        (Scheme::Eam(ipv6, ipv4), _) => (Some(api::Eam { ipv6, ipv4 }), None),
+        (Scheme::Pool6, Some(Kind::Siit(siit))) => (None, siit.pool6),
+        (Scheme::Pool6, _) => (None, None),
+    };
+    Ok(Translation { query, result: translated.address, eam, pool6 })
+}
