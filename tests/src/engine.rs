@@ -79,6 +79,7 @@ impl Subject for Bare {
             mtu6: host.mtu6,
             secret: *b"a secret of test",
             shards: 2,
+            flows: None,
         };
         let engine: Arc<Engine> =
             Engine::new(&loaded.config, addresses, options).map_err(|e| e.to_string())?;

@@ -13,7 +13,8 @@ use xlat_translate::prefix_map::Seed;
 use xlat_translate::refused::HostAddresses;
 
 use crate::counters::{Counters, Statistics};
-use crate::instance::Instance;
+use crate::flows::{FlowEvents, FlowSink};
+use crate::instance::{Instance, Nat64};
 use crate::limiter::Rate;
 use crate::worker::{Worker, error_rate};
 
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub secret: [u8; 16],
     /// Parts of each instance's state that workers can use at the same time.
     pub shards: usize,
+    /// Who repeats flows in the kernel, if anybody does.
+    pub flows: Option<Arc<dyn FlowSink>>,
 }
 
 /// A configuration that cannot be compiled. The checks of `xlat-config` find all of these first, with their place.
@@ -175,9 +178,10 @@ impl Generation {
         let instances = config
             .instances
             .iter()
-            .map(|config| {
+            .enumerate()
+            .map(|(index, config)| {
                 let previous = self.instances.iter().find(|instance| instance.name == config.name);
-                Instance::new(config, previous.map(Arc::as_ref), options).map(Arc::new)
+                Instance::new(config, index, previous.map(Arc::as_ref), options).map(Arc::new)
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
@@ -204,13 +208,25 @@ impl Generation {
     }
 
     /// Brings the tables in line with the configuration, which must be the current one by now: static entries come, and
-    /// what pool4 no longer covers goes.
+    /// what pool4 no longer covers goes. Tables that nobody has any more take their flows out of the kernel.
     fn settle(&self, old: &Self) {
+        let mut retired = false;
+        for was in old.instances.iter().filter_map(|was| was.nat64()) {
+            let stays = |now: &Nat64| Arc::ptr_eq(&now.tables, &was.tables);
+            if !self.instances.iter().filter_map(|now| now.nat64()).any(stays) {
+                was.tables.retire(&was.policy, &mut FlowEvents(was));
+                retired = true;
+            }
+        }
         for instance in &self.instances {
             let Some(now) = instance.nat64() else { continue };
             let was = old.instances.iter().find(|was| was.name == instance.name).and_then(|was| was.nat64());
             let was = was.filter(|was| Arc::ptr_eq(&was.tables, &now.tables)).unwrap_or(now);
-            now.tables.reconfigure(&was.policy, &now.policy, &mut ());
+            now.tables.reconfigure(&was.policy, &now.policy, &mut FlowEvents(now));
+            // Workers may have taken ports again before they were told to be free.
+            if retired {
+                now.tables.announce(&now.policy, &mut FlowEvents(now));
+            }
         }
     }
 }

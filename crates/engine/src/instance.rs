@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use xlat_config as model;
 use xlat_nat64::{
-    Limits, Policy as StatePolicy, PolicyConfig, Pool4Entry, Protocol, Reassembly, ReassemblyLimits,
-    StaticEntry, Tables, Transport4, Transport6,
+    Limits, Policy as StatePolicy, PolicyConfig, Pool4Entry, Promotion, Protocol, Reassembly,
+    ReassemblyLimits, StaticEntry, Tables, Transport4, Transport6,
 };
 use xlat_translate::eam::{EamEntry, Eamt};
 use xlat_translate::policy::{Hops, Policy, ZeroChecksum};
@@ -15,6 +15,7 @@ use xlat_translate::rfc6791::{Source4, Source6};
 use xlat_translate::siit::{HairpinMode, SiitTables};
 
 use crate::engine::{ConfigError, EngineOptions};
+use crate::flows::{self, Flows};
 use crate::limiter::Rate;
 use crate::origin::Origin;
 
@@ -39,6 +40,8 @@ pub(crate) struct Nat64 {
     pub(crate) tables: Arc<Tables>,
     pub(crate) reassembly: Arc<Reassembly>,
     fragment_limits: ReassemblyLimits,
+    /// Who repeats its flows.
+    pub(crate) flows: Option<Flows>,
     pub(crate) drop_icmpv6_info: bool,
     pub(crate) source_icmpv6_errors_better: bool,
     pub(crate) log_bib: bool,
@@ -68,9 +71,11 @@ pub(crate) struct Way {
 }
 
 impl Instance {
-    /// Compiles `config`, taking over the state of `previous`, the instance of the same name so far.
+    /// Compiles `config`, which is at place `index` of the configuration, taking over the state of `previous`, the instance
+    /// of the same name so far.
     pub(crate) fn new(
         config: &model::Instance,
+        index: usize,
         previous: Option<&Self>,
         options: &EngineOptions,
     ) -> Result<Self, ConfigError> {
@@ -85,7 +90,7 @@ impl Instance {
                     Kind::Nat64(nat64) => Some(nat64.as_ref()),
                     Kind::Siit(_) => None,
                 });
-                let nat64 = Nat64::new(config, nat64, previous, options)?;
+                let nat64 = Nat64::new(config, nat64, index, previous, options)?;
                 (Kind::Nat64(Box::new(nat64)), ZeroChecksum::Compute)
             }
         };
@@ -151,6 +156,7 @@ impl Nat64 {
     fn new(
         config: &model::Instance,
         nat64: &model::Nat64,
+        index: usize,
         previous: Option<&Self>,
         options: &EngineOptions,
     ) -> Result<Self, ConfigError> {
@@ -158,7 +164,12 @@ impl Nat64 {
         let pool6 = Pool6::new(nat64.pool6).map_err(|error| refuse(error.to_string()))?;
         // A mapping is worth nothing under another pool6: the servers are other ones then.
         let previous = previous.filter(|previous| previous.pool6 == pool6);
-        let policy = StatePolicy::new(state_config(config, nat64), previous.map(|previous| &previous.policy))
+        let instance = u32::try_from(index).unwrap_or(u32::MAX);
+        let flows = options.flows.clone().map(|sink| Flows { sink, instance });
+        let mut state = state_config(config, nat64);
+        let sees_all = !config.global.manually_enabled || config.global.logging_debug;
+        state.promotion = flows::promotion(flows.as_ref(), sees_all, nat64.global.drop_icmpv6_info);
+        let policy = StatePolicy::new(state, previous.map(|previous| &previous.policy))
             .map_err(|error| refuse(error.to_string()))?;
         let limits = ReassemblyLimits {
             datagrams: config.limits.max_fragmented_datagrams as usize,
@@ -181,6 +192,7 @@ impl Nat64 {
             tables,
             reassembly,
             fragment_limits: limits,
+            flows,
             drop_icmpv6_info: nat64.global.drop_icmpv6_info,
             source_icmpv6_errors_better: nat64.global.source_icmpv6_errors_better,
             log_bib: nat64.global.logging_bib,
@@ -238,6 +250,7 @@ fn state_config(config: &model::Instance, nat64: &model::Nat64) -> PolicyConfig 
             prefix_bib: some(limits.max_bib_entries_per_prefix),
             prefix_length: limits.source_prefix_length,
         },
+        promotion: Promotion::default(),
     }
 }
 

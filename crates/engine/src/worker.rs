@@ -129,8 +129,8 @@ impl Worker {
             let Some(nat64) = instance.nat64() else { continue };
             // A bounded amount of work, so that packets do not wait for it; the rest is for the next tick.
             for _ in 0..EXPIRY_ROUNDS {
-                self.tools.recorder.listen(nat64.log_bib, nat64.log_sessions);
-                let more = nat64.tables.expire(&nat64.policy, self.tools.now, &mut self.tools.recorder);
+                let mut listener = self.tools.recorder.listen(nat64);
+                let more = nat64.tables.expire(&nat64.policy, self.tools.now, &mut listener);
                 Recorder::flush(&mut self.tools, generation, instance, out);
                 if !more {
                     break;

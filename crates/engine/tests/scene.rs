@@ -36,7 +36,7 @@ fn engine_with(toml: &str, hops: Hops) -> Arc<Engine> {
     let loaded = xlat_config::load("test.toml", toml, &xlat_config::Hint::default()).unwrap();
     let host =
         HostAddresses::new(vec![("203.0.113.1".parse().unwrap(), 24)], vec!["2001:db8::1".parse().unwrap()]);
-    let options = EngineOptions { hops, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4 };
+    let options = EngineOptions { hops, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4, flows: None };
     Engine::new(&loaded.config, host, options).unwrap()
 }
 

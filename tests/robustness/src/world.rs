@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xlat_config::{Config, Hint};
-use xlat_engine::{Engine, EngineOptions, Origin, Output, Pipeline, Reason, Statistics, Traffic, Verdict, Worker};
+use xlat_engine::{
+    Engine, EngineOptions, Origin, Output, Pipeline, Reason, Statistics, Traffic, Verdict, Worker,
+};
 use xlat_packet::{Buffer, Checksum, Offload, buffer};
 use xlat_translate::policy::Hops;
 use xlat_translate::refused::HostAddresses;
@@ -91,6 +93,7 @@ impl World {
             mtu6: setup.mtu6,
             secret: [7; 16],
             shards: 2,
+            flows: None,
         };
         let engine = match Engine::new(&config(setup.toml), host(), options) {
             Ok(engine) => engine,

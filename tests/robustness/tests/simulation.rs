@@ -190,7 +190,8 @@ fn clients(scene: &Scene, thread: u16) {
 
 #[test]
 fn nothing_is_misdelivered() {
-    let options = EngineOptions { hops: NAT64.hops, mtu4: 1500, mtu6: 1500, secret: [3; 16], shards: 8 };
+    let options =
+        EngineOptions { hops: NAT64.hops, mtu4: 1500, mtu6: 1500, secret: [3; 16], shards: 8, flows: None };
     let engine = Engine::new(&config(SMALL), host(), options).unwrap();
     let scene = Scene {
         engine: Arc::clone(&engine),

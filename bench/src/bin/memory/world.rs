@@ -26,8 +26,14 @@ pub(crate) fn config(toml: &str) -> Result<Config, Error> {
 /// An engine on a host with one address of each family.
 pub(crate) fn engine(config: &Config) -> Result<Arc<Engine>, Error> {
     let host = HostAddresses::new(vec![([192, 0, 2, 1].into(), 24)], vec!["2001:db8:ffff::1".parse()?]);
-    let options =
-        EngineOptions { hops: Hops::Decrement, mtu4: 1500, mtu6: 1500, secret: [0x5a; 16], shards: SHARDS };
+    let options = EngineOptions {
+        hops: Hops::Decrement,
+        mtu4: 1500,
+        mtu6: 1500,
+        secret: [0x5a; 16],
+        shards: SHARDS,
+        flows: None,
+    };
     Ok(Engine::new(config, host, options)?)
 }
 

@@ -97,8 +97,8 @@ pub(super) fn forward6(
         tcp: tuple.tcp,
     };
     let now = context.tools.now;
-    context.tools.recorder.listen(nat64.log_bib, nat64.log_sessions);
-    let mask = nat64.tables.outbound(&nat64.policy, &outbound, now, &mut context.tools.recorder);
+    let mask =
+        nat64.tables.outbound(&nat64.policy, &outbound, now, &mut context.tools.recorder.listen(nat64));
     Recorder::flush(context.tools, context.generation, instance, context.out);
     let mask = mask.map_err(stop6)?;
     // In IPv4 an echo message has one identifier, the mask's.
@@ -177,8 +177,8 @@ fn plan6(
         original,
     };
     let now = context.tools.now;
-    context.tools.recorder.listen(nat64.log_bib, nat64.log_sessions);
-    let client = nat64.tables.inbound(&nat64.policy, &inbound, now, &mut context.tools.recorder);
+    let client =
+        nat64.tables.inbound(&nat64.policy, &inbound, now, &mut context.tools.recorder.listen(nat64));
     Recorder::flush(context.tools, context.generation, instance, context.out);
     let client = client.map_err(|refusal| stop4(refusal, tuple.protocol))?;
     let src_port = if tuple.protocol == Protocol::Icmp { client.port } else { tuple.src_port };

@@ -2,7 +2,7 @@
 //!
 //! The tables report under their lock, so this only notes down; [`Recorder::flush`] acts afterwards.
 
-use xlat_nat64::{BibInfo, Events, SessionInfo};
+use xlat_nat64::{BibInfo, Events, Protocol, SessionInfo, Transport4};
 use xlat_packet::checksum::Sum;
 use xlat_packet::{ipv6, protocol, tcp};
 use xlat_translate::refusal::{Answer, PORT_UNREACHABLE4, PORT_UNREACHABLE6};
@@ -10,7 +10,8 @@ use xlat_translate::rfc6052::Pool6;
 
 use crate::counters::Traffic;
 use crate::engine::Generation;
-use crate::instance::Instance;
+use crate::flows::FlowEvents;
+use crate::instance::{Instance, Nat64};
 use crate::worker::{LogEvent, Output, Tools};
 
 /// Length of a probe in bytes.
@@ -25,51 +26,71 @@ pub(crate) type Probe = [u8; PROBE_LEN];
 /// Notes down what the tables report.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    log_bib: bool,
-    log_sessions: bool,
     log: Vec<LogEvent>,
     expired: Vec<Box<[u8]>>,
     probes: Vec<SessionInfo>,
 }
 
-impl Events for Recorder {
+/// A recorder that listens to the tables of one instance. What they tell of flows goes on at once, in the order of events.
+pub(crate) struct Listener<'a> {
+    recorder: &'a mut Recorder,
+    nat64: &'a Nat64,
+}
+
+impl Events for Listener<'_> {
     fn bib_created(&mut self, entry: &BibInfo) {
-        if self.log_bib {
-            self.log.push(LogEvent::BibCreated(*entry));
+        if self.nat64.log_bib {
+            self.recorder.log.push(LogEvent::BibCreated(*entry));
         }
     }
 
     fn bib_removed(&mut self, entry: &BibInfo) {
-        if self.log_bib {
-            self.log.push(LogEvent::BibRemoved(*entry));
+        if self.nat64.log_bib {
+            self.recorder.log.push(LogEvent::BibRemoved(*entry));
         }
     }
 
     fn session_created(&mut self, session: &SessionInfo) {
-        if self.log_sessions {
-            self.log.push(LogEvent::SessionCreated(*session));
+        if self.nat64.log_sessions {
+            self.recorder.log.push(LogEvent::SessionCreated(*session));
         }
     }
 
     fn session_removed(&mut self, session: &SessionInfo) {
-        if self.log_sessions {
-            self.log.push(LogEvent::SessionRemoved(*session));
+        if self.nat64.log_sessions {
+            self.recorder.log.push(LogEvent::SessionRemoved(*session));
         }
     }
 
     fn stored_syn_expired(&mut self, original: &[u8]) {
-        self.expired.push(original.into());
+        self.recorder.expired.push(original.into());
     }
 
     fn probe(&mut self, session: &SessionInfo) {
-        self.probes.push(*session);
+        self.recorder.probes.push(*session);
+    }
+
+    fn promote(&mut self, session: &SessionInfo, mark: u32) -> bool {
+        FlowEvents(self.nat64).promote(session, mark)
+    }
+
+    fn demote(&mut self, session: &SessionInfo) {
+        FlowEvents(self.nat64).demote(session);
+    }
+
+    fn idle(&mut self, session: &SessionInfo) {
+        FlowEvents(self.nat64).idle(session);
+    }
+
+    fn port(&mut self, protocol: Protocol, mask: Transport4, taken: bool) {
+        FlowEvents(self.nat64).port(protocol, mask, taken);
     }
 }
 
 impl Recorder {
-    /// Sets what `instance` wants in its log.
-    pub(crate) fn listen(&mut self, log_bib: bool, log_sessions: bool) {
-        (self.log_bib, self.log_sessions) = (log_bib, log_sessions);
+    /// What the tables of `nat64` are to tell.
+    pub(crate) fn listen<'a>(&'a mut self, nat64: &'a Nat64) -> Listener<'a> {
+        Listener { recorder: self, nat64 }
     }
 
     /// True if nothing was reported, which is so for nearly every packet.

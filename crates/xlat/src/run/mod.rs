@@ -82,6 +82,7 @@ impl Daemon {
             mtu6: MAX_MTU,
             secret: secret()?,
             shards: tun.queue_count() * SHARDS_PER_WORKER,
+            flows: None,
         };
         let engine = Engine::new(&config, host::own_addresses(&now), options)?;
         let flow_log = FlowLog::start(&config)?;
