@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod coalesce;
 pub mod datapath;
+pub mod fastpath;
 pub mod netlink;
 pub mod privileges;
 pub mod probe;

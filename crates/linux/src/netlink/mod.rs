@@ -7,8 +7,10 @@
 mod change;
 mod journal;
 mod plan;
+pub(crate) mod raw;
 pub mod sysctl;
 pub mod watch;
+pub mod xdp_features;
 
 use std::collections::HashSet;
 use std::io;
