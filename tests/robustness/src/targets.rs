@@ -250,8 +250,14 @@ pub fn configuration(data: &[u8]) {
         }
     };
     let setup = setups::NAT64;
-    let options =
-        EngineOptions { hops: setup.hops, mtu4: setup.mtu4, mtu6: setup.mtu6, secret: [1; 16], shards: 2 };
+    let options = EngineOptions {
+        hops: setup.hops,
+        mtu4: setup.mtu4,
+        mtu6: setup.mtu6,
+        secret: [1; 16],
+        shards: 2,
+        flows: None,
+    };
     match Engine::new(&loaded.config, host(), options) {
         Ok(engine) => {
             if let Err(error) = engine.reconfigure(&loaded.config) {
