@@ -1,7 +1,7 @@
 //! The host's addresses and interfaces, in the forms that configuration checks, engine and routes want them.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use xlat_config::{Diagnostic, HostFacts, Loaded, Severity, check_host};
+use xlat_config::{Config, Diagnostic, HostFacts, Loaded, Severity, check_host};
 use xlat_linux::clock::ephemeral_ports;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_translate::refused;
@@ -30,17 +30,27 @@ pub(crate) fn own_addresses(host: &HostAddresses) -> refused::HostAddresses {
 
 /// Checks a configuration against the host; each finding comes with its place in the file.
 pub(crate) fn check(loaded: &Loaded, host: &HostAddresses) -> Vec<Diagnostic> {
+    findings(&loaded.config, host).into_iter().map(|found| loaded.source.locate(found)).collect()
+}
+
+/// Checks a configuration against the host, whether or not it comes from a file.
+pub(crate) fn findings(config: &Config, host: &HostAddresses) -> Vec<Diagnostic> {
     let (mut addresses4, mut addresses6): (Vec<Ipv4Net>, Vec<Ipv6Net>) = (Vec::new(), Vec::new());
-    for net in connected(host, &loaded.config.device.name) {
+    for net in connected(host, &config.device.name) {
         match net {
             IpNet::V4(net) => addresses4.push(net),
             IpNet::V6(net) => addresses6.push(net),
         }
     }
-    let (first, last) = ephemeral_ports().unwrap_or(EPHEMERAL);
+    let (first, last) = own_ports();
     let interfaces = host.interfaces.iter().map(|interface| interface.name.clone()).collect();
     let facts = HostFacts { interfaces, addresses4, addresses6, ephemeral_ports: first..=last };
-    check_host(&loaded.config, &facts).into_iter().map(|found| loaded.source.locate(found)).collect()
+    check_host(config, &facts)
+}
+
+/// First and last port that the host gives to its own sockets.
+pub(crate) fn own_ports() -> (u16, u16) {
+    ephemeral_ports().unwrap_or(EPHEMERAL)
 }
 
 /// True if one of `found` is an error.

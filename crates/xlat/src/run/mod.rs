@@ -1,6 +1,7 @@
 //! `xlat run`: the daemon. Sets the host up, starts the workers, and from then on only watches: signals, the host's
 //! addresses, the service manager. Packets never pass through this thread.
 
+mod control;
 mod counters;
 mod data_path;
 mod flow_log;
@@ -26,6 +27,7 @@ use crate::cli;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 use crate::logging;
+use control::Control;
 use data_path::DataPath;
 use flow_log::FlowLog;
 use service::{PULSE, Service};
@@ -60,6 +62,7 @@ struct Daemon {
     /// What was warned of last: the same is not said again whenever something happens to the host.
     warned: Vec<Warning>,
     flow_log: FlowLog,
+    control: Control,
     service: Service,
     /// Keeps `addresses` up to date as long as it lives.
     _watcher: Watcher,
@@ -98,6 +101,7 @@ impl Daemon {
         })?;
         let state_dir = arguments.state_dir.clone();
         let host = Host::apply(plan(&config, &now, state_dir.as_deref())).await?;
+        let control = Control::start(&config, Arc::clone(&engine));
         let mut daemon = Self {
             path: arguments.config.clone(),
             state_dir,
@@ -107,6 +111,7 @@ impl Daemon {
             host,
             warned: Vec::new(),
             flow_log,
+            control,
             service: Service::new(),
             _watcher: watcher,
             addresses,
@@ -135,6 +140,7 @@ impl Daemon {
                     self.service.ready();
                 }
                 _ = signals.counters.recv() => self.log_counters(),
+                request = self.control.next() => self.change(request).await,
                 Ok(()) = self.addresses.changed() => self.host_changed().await?,
                 _ = pulse.tick() => {
                     if self.workers.any_ended() {
@@ -158,23 +164,41 @@ impl Daemon {
     async fn try_reload(&mut self) -> Outcome {
         let addresses = self.addresses.borrow_and_update().clone();
         let Loaded { config, .. } = load(&self.path, &addresses)?;
+        self.adopt(config, &addresses).await
+    }
+
+    /// Does what the API asks for.
+    async fn change(&mut self, request: control::Request) {
+        let addresses = self.addresses.borrow().clone();
+        let (edited, answer) = request.edited(&self.config, &addresses);
+        answer.give(match edited {
+            Ok(config) => {
+                self.adopt(config, &addresses).await.map_err(|failure| control::not_in_force(&failure))
+            }
+            Err(error) => Err(error),
+        });
+    }
+
+    /// Puts a checked configuration in force, or leaves everything as it was.
+    async fn adopt(&mut self, config: Config, addresses: &HostAddresses) -> Outcome {
         let (old, new) = (&self.config.device, &config.device);
         if (&old.name, old.queues) != (&new.name, new.queues) {
             return Err(Failure::new("another device name or number of queues takes a restart"));
         }
         let state_dir = self.state_dir.as_deref();
-        let changed = self.host.update(plan(&config, &addresses, state_dir)).await.map_err(Failure::from);
+        let changed = self.host.update(plan(&config, addresses, state_dir)).await.map_err(Failure::from);
         let changed = match changed {
             Ok(()) => self.engine.reconfigure(&config).map_err(Failure::from),
             failed => failed,
         };
         if changed.is_err() {
-            let former = plan(&self.config, &addresses, state_dir);
+            let former = plan(&self.config, addresses, state_dir);
             if let Err(error) = self.host.update(former).await {
                 tracing::error!("cannot go back to the former routes: {}", with_causes(&error));
             }
         } else {
             self.flow_log.configure(&config);
+            self.control.publish(&config);
             self.config = config;
             self.warn();
         }
