@@ -47,13 +47,19 @@ pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
-/// When process `pid` was started, in clock ticks since boot; None if there is no such process. With the pid it
+/// When process `pid` was started, in clock ticks since boot; None if there is no such process, or it has ended and only waits
+/// for its parent to notice. With the pid it
 /// names a process for good, where a pid alone is given away again.
 pub fn process_start(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses and may contain anything; count from behind it.
     let rest = &stat[stat.rfind(')')? + 1..];
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// The range of ports that the kernel gives to local sockets, both inclusive (`ip_local_port_range`).
@@ -82,6 +88,13 @@ mod tests {
     fn facts_of_this_process() {
         assert!(process_start(std::process::id()).is_some());
         assert_eq!(process_start(u32::MAX), None);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = || process_start(child.id()).is_none();
+        assert!((0..500).any(|_| ended() || {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            false
+        }));
+        child.wait().unwrap();
         assert!(netns_inode().unwrap() > 0);
         let (low, high) = ephemeral_ports().unwrap();
         assert!(low <= high);

@@ -1,7 +1,7 @@
 //! Capabilities: what this process has, and giving up what it no longer needs (capabilities(7)).
 //!
-//! Capabilities belong to threads. The control thread keeps `CAP_NET_ADMIN` to take its changes back; workers
-//! keep nothing.
+//! Capabilities belong to threads. The control thread keeps `CAP_NET_ADMIN` to take its changes back, and `CAP_BPF` while a
+//! program in the kernel is looked after; workers keep nothing.
 
 use std::fmt;
 use std::io;
@@ -11,6 +11,9 @@ use thiserror::Error;
 const VERSION_3: u32 = 0x2008_0522;
 const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
+const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
 /// Highest number that a 64-bit set can hold.
 const MAX_CAPABILITY: u32 = 63;
 
@@ -25,6 +28,21 @@ impl Capabilities {
     pub const NET_ADMIN: Self = Self(1 << NET_ADMIN);
     /// `CAP_NET_RAW`: raw sockets.
     pub const NET_RAW: Self = Self(1 << NET_RAW);
+    /// `CAP_SYS_ADMIN`: mounting a BPF file system.
+    pub const SYS_ADMIN: Self = Self(1 << SYS_ADMIN);
+    /// `CAP_PERFMON`: loading programs without the verifier's checks against speculation, which large programs fail.
+    pub const PERFMON: Self = Self(1 << PERFMON);
+    /// `CAP_BPF`: loading programs (with `CAP_NET_ADMIN`), and before Linux 6.0 also all work on open maps.
+    pub const BPF: Self = Self(1 << BPF);
+
+    /// Those with a name here.
+    const NAMES: [(Self, &'static str); 5] = [
+        (Self::NET_ADMIN, "net_admin"),
+        (Self::NET_RAW, "net_raw"),
+        (Self::SYS_ADMIN, "sys_admin"),
+        (Self::PERFMON, "perfmon"),
+        (Self::BPF, "bpf"),
+    ];
 
     /// True if all of `other` are in the set.
     pub const fn has(self, other: Self) -> bool {
@@ -37,6 +55,12 @@ impl Capabilities {
         Self(self.0 & other.0)
     }
 
+    /// What is in one of them.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The effective capabilities of this thread.
     pub fn effective() -> io::Result<Self> {
         get().map(|(effective, _)| effective)
@@ -45,13 +69,13 @@ impl Capabilities {
 
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.has(Self::NET_ADMIN), self.has(Self::NET_RAW), self.0) {
-            (_, _, 0) => f.write_str("none"),
-            (true, true, _) => write!(f, "{:#x} (net_admin, net_raw)", self.0),
-            (true, false, _) => write!(f, "{:#x} (net_admin)", self.0),
-            (false, true, _) => write!(f, "{:#x} (net_raw)", self.0),
-            (false, false, _) => write!(f, "{:#x}", self.0),
+        if *self == Self::NONE {
+            return f.write_str("none");
         }
+        let named = Self::NAMES.iter().filter(|(capability, _)| self.has(*capability));
+        let names: Vec<&str> = named.map(|(_, name)| *name).collect();
+        write!(f, "{:#x}", self.0)?;
+        if names.is_empty() { Ok(()) } else { write!(f, " ({})", names.join(", ")) }
     }
 }
 
@@ -154,6 +178,14 @@ mod tests {
         .join()
         .unwrap();
         assert_eq!(Capabilities::effective().unwrap(), before);
+    }
+
+    #[test]
+    fn a_set_names_what_matters_here() {
+        assert_eq!(Capabilities::NONE.to_string(), "none");
+        let both = Capabilities::NET_ADMIN.or(Capabilities::BPF);
+        assert_eq!(both.to_string(), "0x8000001000 (net_admin, bpf)");
+        assert_eq!(Capabilities(1).to_string(), "0x1");
     }
 
     #[test]

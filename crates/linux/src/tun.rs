@@ -1,7 +1,8 @@
 //! The TUN device: made with several queues, a virtio header in front of each packet, and whatever offloads the
 //! kernel has, asked for one by one. (Linux: Documentation/networking/tuntap.rst.)
 //!
-//! The device is not persistent: it is gone when its last queue is closed, also after a crash.
+//! A device is gone when its last queue is closed, also after a crash, unless it is made persistent: then it waits, with all
+//! routes to it and with the program on its egress, for the next one to open its queues.
 
 use std::ffi::{CStr, c_int, c_short, c_uint};
 use std::fmt;
@@ -10,6 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use thiserror::Error;
 
+use crate::netlink::tun_state::tun_state;
 use crate::virtio::HEADER_LEN;
 
 /// The largest MTU of a TUN device in bytes: it takes packets of any size.
@@ -77,6 +79,9 @@ pub enum TunError {
         "a network device \"{0}\" exists already: stop the program that uses it, or choose another device name"
     )]
     NameTaken(String),
+    /// There is no persistent device of that name to be joined.
+    #[error("there is no TUN device \"{0}\" left over to be taken up")]
+    NotOurs(String),
     /// The name cannot be a device's.
     #[error("\"{0}\" cannot be a device name: 1 to {MAX_NAME} bytes without '/', ':', '%' or white space")]
     BadName(String),
@@ -130,6 +135,64 @@ impl Tun {
         let index = device_index(&socket, name)?;
         set_mtu(&socket, name, MAX_MTU)?;
         Ok(Self { name: name.to_owned(), index, offload, queues: first })
+    }
+
+    /// Joins the persistent device `name`, which a process that is gone has left and which the caller knows to be ours. The
+    /// device keeps its state (up, addresses, routes, what is attached to it); offloads are asked for anew.
+    ///
+    /// # Errors
+    ///
+    /// [`TunError::NotOurs`] if there is no such persistent TUN device, [`TunError::NameTaken`] if somebody has a queue of it.
+    pub fn reopen(name: &str, queues: usize) -> Result<Self, TunError> {
+        check_name(name)?;
+        if !(1..=256).contains(&queues) {
+            return Err(TunError::BadQueueCount(queues));
+        }
+        let socket = control_socket(name)?;
+        let not_ours = || TunError::NotOurs(name.to_owned());
+        // Joining would make a device where there is none, and share one that somebody uses.
+        let former = device_index(&socket, name).map_err(|_| not_ours())?;
+        let state = tun_state(former).ok().flatten().filter(|state| state.persistent);
+        let state = state.ok_or_else(not_ours)?;
+        if state.queues > 0 {
+            return Err(TunError::NameTaken(name.to_owned()));
+        }
+        let (multi, count) =
+            if state.multi_queue { (libc::IFF_MULTI_QUEUE as c_short, queues) } else { (0, 1) };
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(Queue::attach(name, multi, false)?);
+        }
+        let index = device_index(&socket, name)?;
+        if index != former {
+            return Err(not_ours());
+        }
+        let offload = probe_offload(&all[0]);
+        set_mtu(&socket, name, MAX_MTU)?;
+        Ok(Self { name: name.to_owned(), index, offload, queues: all })
+    }
+
+    /// Lets the device outlive its queues, or no longer.
+    pub fn set_persistent(&self, on: bool) -> Result<(), TunError> {
+        let Some(queue) = self.queues.first() else { return Ok(()) };
+        queue.set_persistent(on).map_err(|source| TunError::Io {
+            step: "changing the persistence",
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Removes a persistent device that nobody uses, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::reopen`]: in particular when somebody uses it.
+    pub fn remove(name: &str) -> Result<(), TunError> {
+        check_name(name)?;
+        if device_index(&control_socket(name)?, name).is_err() {
+            return Ok(());
+        }
+        Self::reopen(name, 1)?.set_persistent(false)
     }
 
     /// The device's name.
@@ -190,6 +253,13 @@ impl Queue {
         let mut header_len = HEADER_LEN as c_int;
         ioctl(&fd, libc::TUNSETVNETHDRSZ, &mut header_len).map_err(fail("setting the header size"))?;
         Ok(Self { fd })
+    }
+
+    fn set_persistent(&self, on: bool) -> io::Result<()> {
+        // SAFETY: TUNSETPERSIST takes its argument by value; no memory is passed.
+        let result =
+            unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::TUNSETPERSIST as _, libc::c_ulong::from(on)) };
+        checked(result).map(drop)
     }
 
     /// Reads one packet behind its virtio header; the length of both. `WouldBlock` if there is none.

@@ -209,3 +209,35 @@ fn workers_end_when_the_device_is_removed() {
         workers.stop();
     });
 }
+
+#[test]
+fn a_persistent_device_waits_for_its_next_user() {
+    in_namespace(|| {
+        let (workers, host, _) = mirror("xkeep0", true);
+        assert!(matches!(Tun::reopen("xkeep0", 2), Err(TunError::NotOurs(_))));
+        drop((workers, host));
+        assert!(matches!(Tun::reopen("xkeep0", 2), Err(TunError::NotOurs(name)) if name == "xkeep0"));
+
+        let tun = Tun::create("xkeep1", 2).unwrap();
+        tun.set_persistent(true).unwrap();
+        assert!(matches!(Tun::reopen("xkeep1", 2), Err(TunError::NameTaken(_))));
+        common::run("ip addr add 192.0.2.1/24 dev xkeep1");
+        common::run("ip link set xkeep1 up");
+        common::run("ip route add 198.51.100.0/24 dev xkeep1");
+        let (index, offload) = (tun.index(), tun.offload());
+        drop(tun);
+        assert!(matches!(Tun::create("xkeep1", 2), Err(TunError::NameTaken(_))));
+        assert!(common::run("ip route").contains("198.51.100.0/24 dev xkeep1"));
+        let again = Tun::reopen("xkeep1", 2).unwrap();
+        assert_eq!((again.index(), again.offload(), again.queue_count()), (index, offload, 2));
+        UdpSocket::bind("192.0.2.1:0").unwrap().send_to(b"once", "198.51.100.5:9").unwrap();
+        let queues = again.into_queues();
+        let mut buffer = [0; 2000];
+        eventually("a packet", || queues.iter().any(|queue| queue.read(&mut buffer).is_ok_and(|n| n == 42)));
+        drop(queues);
+        Tun::remove("xkeep1").unwrap();
+        assert!(!common::run("ip link").contains("xkeep1"));
+        Tun::remove("xkeep1").unwrap();
+        assert!(matches!(Tun::remove("lo"), Err(TunError::NotOurs(_))));
+    });
+}

@@ -20,6 +20,7 @@ use xlat_fastpath::{LAYOUT, maps};
 use zerocopy::FromZeros;
 
 use super::*;
+use crate::privileges::{self, Capabilities};
 use common::{in_namespace, run};
 
 const SIZES: Sizes = Sizes { max_flows: 1000, max_eam: 10_000 };
@@ -383,6 +384,29 @@ fn the_kernel_accepts_every_program() {
         println!("{programs:#?}");
         assert_eq!(programs.len(), 4);
         assert!(programs.iter().all(|program| program.instructions > 0 && program.machine_code > 0));
+    });
+}
+
+#[test]
+fn two_capabilities_are_enough_once_it_is_loaded() {
+    with_pins(|_, pins| {
+        run("ip link add x0 type veth peer name y0");
+        let index = interface("x0");
+        let (fast_path, _) = open(&pins);
+        privileges::drop_all_but(Capabilities::NET_ADMIN.or(Capabilities::BPF)).unwrap();
+        fast_path.attach_ingress(index, XdpMode::Native).unwrap();
+        fast_path.attach_filter(index, Hook::Device).unwrap();
+        let flows = fast_path.maps().flows();
+        flows.insert(&[session(1)], 5).unwrap();
+        assert_eq!((flows.last_used(&session(1)).unwrap(), flows.count().unwrap()), (Some(5), 1));
+        flows.clear().unwrap();
+        fast_path.maps().heartbeat(1).unwrap();
+        fast_path.maps().statistics().unwrap();
+        assert!(fast_path.attached().len() >= 2);
+        fast_path.detach(index).unwrap();
+        assert_eq!(fast_path.attached(), []);
+        drop(fast_path);
+        flush(&pins).unwrap();
     });
 }
 

@@ -9,6 +9,7 @@ mod journal;
 mod plan;
 pub(crate) mod raw;
 pub mod sysctl;
+pub(crate) mod tun_state;
 pub mod watch;
 pub mod xdp_features;
 
