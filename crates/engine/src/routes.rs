@@ -29,20 +29,18 @@ impl Routes {
     ///
     /// The real side of an EAM entry is the IPv6 one, unless only the IPv4 one lies in a connected network.
     pub fn of(config: &Config, connected: &[IpNet]) -> Self {
-        let on_link = |net: &IpNet| connected.iter().any(|own| own.trunc().contains(net));
+        let on_link = |net: &IpNet| is_on_link(net, connected);
         let mut wanted: Vec<IpNet> = config.device.routes.clone();
         let mut routes: Vec<IpNet> = Vec::new();
         for instance in &config.instances {
             wanted.extend(&instance.routes);
-            let is_all4 = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() == 0);
-            let leaves_by_pool6 = config.device.routes.iter().chain(&instance.routes).any(is_all4);
+            let leaves_by_pool6 = leaves_by_pool6(config, instance);
             match &instance.kind {
                 model::Kind::Siit(siit) => {
                     routes.extend(siit.pool6.filter(|_| !leaves_by_pool6).map(IpNet::V6));
                     for entry in &siit.eamt {
-                        let (side6, side4) = (IpNet::V6(entry.ipv6), IpNet::V4(entry.ipv4));
-                        let real4 = on_link(&side4) && !on_link(&side6);
-                        routes.push(if real4 { side6 } else { side4 });
+                        let real4 = is_real4(entry, connected);
+                        routes.push(if real4 { IpNet::V6(entry.ipv6) } else { IpNet::V4(entry.ipv4) });
                     }
                     routes.extend(siit.global.rfc6791v4_prefix.map(IpNet::V4));
                     routes.extend(siit.global.rfc6791v6_prefix.map(IpNet::V6));
@@ -74,6 +72,21 @@ impl Routes {
         }
         Self { routes, proxied4, proxied6 }
     }
+}
+
+/// Whether all of IPv4 is translated, so that pool6 is where the packets leave to.
+pub(crate) fn leaves_by_pool6(config: &Config, instance: &model::Instance) -> bool {
+    let is_all4 = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() == 0);
+    config.device.routes.iter().chain(&instance.routes).any(is_all4)
+}
+
+/// Whether the nodes of an EAM entry really have its IPv4 addresses.
+pub(crate) fn is_real4(entry: &model::EamEntry, connected: &[IpNet]) -> bool {
+    is_on_link(&IpNet::V4(entry.ipv4), connected) && !is_on_link(&IpNet::V6(entry.ipv6), connected)
+}
+
+fn is_on_link(net: &IpNet, connected: &[IpNet]) -> bool {
+    connected.iter().any(|own| own.trunc().contains(net))
 }
 
 #[cfg(test)]

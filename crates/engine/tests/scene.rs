@@ -318,7 +318,7 @@ fn what_is_not_ours_goes_back_as_it_came() {
     for packet in nobodys {
         let (verdict, sent) = take_from(&mut worker, INGRESS, &packet);
         assert!(matches!(verdict, Verdict::Returned(_)), "{verdict:?}");
-        assert_eq!(sent, [packet.clone()]);
+        assert_eq!(sent, std::slice::from_ref(&packet));
         // On the routed path there is nobody behind us.
         let (verdict, sent) = take(&mut worker, &packet);
         assert!(matches!(verdict, Verdict::Returned(_)), "{verdict:?}");

@@ -52,6 +52,16 @@ impl HostAddresses {
         self.own4.binary_search(&address).is_ok()
     }
 
+    /// Every address of the host itself and every broadcast address of its networks, ascending.
+    pub fn own4(&self) -> &[Ipv4Addr] {
+        &self.own4
+    }
+
+    /// The global addresses of the host itself, in its order.
+    pub fn global6(&self) -> &[Ipv6Addr] {
+        &self.v6
+    }
+
     /// True for a global address of the host itself.
     pub fn owns6(&self, address: Ipv6Addr) -> bool {
         self.v6.contains(&address)
