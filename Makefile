@@ -14,7 +14,7 @@ TOOLS       = ip:iproute2 ping:iputils-ping curl:curl traceroute:traceroute iper
 BENCH_TOOLS = $(TOOLS) tayga:tayga
 
 .DEFAULT_GOAL = help
-.PHONY: help build demo test lint bench fuzz install-deps install-bench-deps install clean
+.PHONY: help build demo test lint bench fuzz bpf bpf-check install-deps install-bench-deps install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,14 @@ bench: install-bench-deps ## the numbers of docs/performance.md
 fuzz: ## each fuzz target for a minute
 	@echo "== fuzz"
 	fuzz/run.sh
+
+bpf: ## the kernel program, anew (installs its compiler; the result is committed)
+	@echo "== bpf"
+	crates/fastpath-ebpf/build.sh
+
+bpf-check: ## whether the committed kernel program is the one of its sources
+	@echo "== bpf-check"
+	crates/fastpath-ebpf/build.sh --check
 
 install-deps: ## the programs that demo and tests use (apt)
 	@$(call install_missing,$(TOOLS))

@@ -1,4 +1,5 @@
-//! The maps. Names and shapes are those of `xlat_fastpath::maps`; sizes of the hash maps are set by the loader.
+//! The maps. Names and shapes are those of `xlat_fastpath::maps`; the loader sets the sizes of those that grow with the
+//! configuration. Keys are numbers here: bytes on the program's stack would be copied one by one.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
@@ -25,15 +26,15 @@ pub static STEER6: LpmTrie<[u8; 16], Steer> = LpmTrie::with_max_entries(STEER_CO
 #[map(name = "XLAT_OWN_PORTS")]
 pub static OWN_PORTS: Array<[u64; 1024]> = Array::with_max_entries(OWN_ADDRESSES * 3, BPF_F_MMAPABLE);
 #[map(name = "XLAT_FLOWS6")]
-pub static FLOWS6: HashMap<Key6, To4> = HashMap::with_max_entries(FLOW_COUNT, BPF_F_NO_PREALLOC);
+pub static FLOWS6: HashMap<[u64; 5], To4> = HashMap::with_max_entries(FLOW_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_FLOWS4")]
-pub static FLOWS4: HashMap<Key4, To6> = HashMap::with_max_entries(FLOW_COUNT, BPF_F_NO_PREALLOC);
+pub static FLOWS4: HashMap<[u64; 2], To6> = HashMap::with_max_entries(FLOW_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_EAM4")]
-pub static EAM4: HashMap<EamKey4, Eam4> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
+pub static EAM4: HashMap<[u32; 3], Eam4> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_EAM6")]
-pub static EAM6: HashMap<EamKey6, Eam6> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
+pub static EAM6: HashMap<[u64; 3], Eam6> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_DENY4")]
-pub static DENY4: HashMap<EamKey4, u32> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
+pub static DENY4: HashMap<[u32; 3], u32> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_HOST")]
 pub static HOST: Array<[u64; 1024]> = Array::with_max_entries(1, 0);
 #[map(name = "XLAT_COUNTERS")]
@@ -42,3 +43,7 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNT, 0);
 pub static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(INSTANCE_COUNT, 0);
 #[map(name = "XLAT_ROUTES")]
 pub static ROUTES: PerCpuArray<Route> = PerCpuArray::with_max_entries(ROUTE_COUNT, 0);
+
+// The keys are what the daemon writes.
+const _: () = assert!(size_of::<Key6>() == size_of::<[u64; 5]>() && size_of::<Key4>() == size_of::<[u64; 2]>());
+const _: () = assert!(size_of::<EamKey4>() == size_of::<[u32; 3]>() && size_of::<EamKey6>() == size_of::<[u64; 3]>());

@@ -33,6 +33,9 @@ pub struct Config {
     pub steer4_count: u32,
     /// How many of `steer6` are set.
     pub steer6_count: u32,
+    /// Index of the first enabled stateless instance, if [`config_flag::STATELESS`] is set: the one whose packets are
+    /// translated here. Those of further ones are handed up.
+    pub stateless: u32,
     /// IPv4 destinations that are ours on interface ingress.
     pub steer4: [SteerPrefix4; INLINE_STEERS],
     /// IPv6 destinations that are ours on interface ingress.
@@ -117,6 +120,20 @@ pub struct Instance {
     pub deny_lengths4: [u8; 36],
 }
 
+impl Instance {
+    /// TOS of an IPv4 header made from an IPv6 header (RFC 7915 5.1).
+    #[inline(always)]
+    pub const fn tos_of(&self, traffic_class: u32) -> u32 {
+        if self.flags & instance_flag::OVERRIDE_TOS != 0 { self.tos } else { traffic_class }
+    }
+
+    /// Traffic class of an IPv6 header made from an IPv4 header (RFC 7915 4.1).
+    #[inline(always)]
+    pub const fn traffic_class_of(&self, tos: u32) -> u32 {
+        if self.flags & instance_flag::ZEROIZE_TRAFFIC_CLASS != 0 { 0 } else { tos }
+    }
+}
+
 /// Bits of [`Instance::flags`].
 pub mod instance_flag {
     /// It translates.
@@ -163,24 +180,30 @@ pub mod link_flag {
 
 /// Index and mask of an IPv4 address in the map of the host's addresses. Different addresses may share a bit; a set bit
 /// only sends packets to the daemon.
+#[inline(always)]
 pub fn host_bit4(address: [u8; 4]) -> (usize, u64) {
     bit(u32::from_ne_bytes(address))
 }
 
 /// The same for an IPv6 address.
+#[inline(always)]
 pub fn host_bit6(address: [u8; 16]) -> (usize, u64) {
-    let word = |at: usize| {
-        u32::from_ne_bytes([
-            address[at & 15],
-            address[(at + 1) & 15],
-            address[(at + 2) & 15],
-            address[(at + 3) & 15],
-        ])
+    let half = |at: usize| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&address[at..at + 8]);
+        u64::from_ne_bytes(half)
     };
-    bit(word(0).wrapping_mul(3) ^ word(4).wrapping_mul(5) ^ word(8).wrapping_mul(7) ^ word(12))
+    host_bit6_of([half(0), half(8)])
 }
 
-fn bit(word: u32) -> (usize, u64) {
+/// The same for its halves in memory order.
+#[inline(always)]
+pub const fn host_bit6_of(address: [u64; 2]) -> (usize, u64) {
+    bit((address[0].wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(address[1]) >> 32) as u32 ^ address[1] as u32)
+}
+
+#[inline(always)]
+const fn bit(word: u32) -> (usize, u64) {
     let hash = word.wrapping_mul(0x9e37_79b1) >> 16;
     ((hash >> 6) as usize & 1023, 1 << (hash & 63))
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod count;
 pub mod flow;
 pub mod handover;
+pub mod rewrite;
 pub mod stateless;
 
 /// Version of everything in this crate that crosses the border to the kernel.

@@ -11,7 +11,10 @@ pub const ROUTES: u32 = 4096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Route {
-    /// Destination of the translated packets; an IPv4 address in the first four bytes, then `ff`s.
+    /// Source of the translated packets (policy routing may look at it); an IPv4 address in the first four bytes, then
+    /// `ff`s.
+    pub src: [u8; 16],
+    /// Their destination, likewise.
     pub dst: [u8; 16],
     /// What is remembered.
     pub memory: Memory,

@@ -1,0 +1,206 @@
+//! From a packet to its plan: is it ours, can it be repeated, and what becomes of it. The same for every hook.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use xlat_fastpath::config::{Config, config_flag, instance_flag};
+use xlat_fastpath::count::Counter;
+use xlat_fastpath::rewrite::{Address6, HEADER4, HEADER6};
+
+use crate::parse::{Header4, Header6, Upper};
+use crate::plan::{Plan, Stop};
+use crate::steer::{NOT_OURS, check_own, is_ours6, owner4};
+use crate::view::View;
+use crate::{stateful, stateless};
+
+/// What the hooks differ in.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    pub view: View,
+    /// Bytes of the IP packet, with what the link added behind it.
+    pub len: u32,
+    pub mark: u32,
+    /// Segment size of a super-packet, or 0.
+    pub gso_size: u32,
+    /// The kernel's forwarding has taken a hop already.
+    pub was_forwarded: bool,
+}
+
+/// A packet and what becomes of it.
+pub struct Decision<H, A> {
+    pub header: H,
+    pub upper: Upper,
+    pub plan: Plan<A>,
+    /// Hop limit or TTL of the new header.
+    pub hops: u32,
+    /// Bytes of the new packet, or of the largest segment of a super-packet.
+    pub on_wire: u32,
+}
+
+/// An IPv6 packet whose header is at `MAC`.
+#[inline(always)]
+pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
+    config: &Config,
+    frame: &Frame,
+    now: u32,
+) -> Result<Decision<Header6, u32>, Stop> {
+    let may_steer = config.flags & config_flag::STATELESS != 0;
+    let part = frame.view.part::<40>(MAC);
+    let is_ours = DEVICE || part.is_some_and(|part| is_ours6(config, [part.u64::<24>(), part.u64::<32>()]));
+    if !is_ours && !may_steer {
+        return Err(Stop::Pass(Counter::Passed));
+    }
+    let read = || -> Result<_, Counter> {
+        let header = Header6::read(frame.view, MAC, frame.len)?;
+        let upper = header.upper(frame.view, MAC + HEADER6 as usize, frame.gso_size != 0)?;
+        Ok((header, upper))
+    };
+    let (header, upper) = match read() {
+        Ok(read) => read,
+        Err(reason) => return Err(unreadable6(config, frame.view, MAC, is_ours, reason)),
+    };
+    let mut known = None;
+    if is_ours {
+        check_config(config, now)?;
+        if config.flags & config_flag::STATEFUL != 0 {
+            known = stateful::six_to_four(&header, &upper, frame.mark)?;
+        }
+    }
+    let plan = match known {
+        Some(plan) => plan,
+        None if may_steer => {
+            let plan = stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?;
+            check_config(config, now)?;
+            plan
+        }
+        None => return Err(Stop::Up(Counter::NoFlow)),
+    };
+    let hops = hops::<DEVICE>(header.hop_limit, frame, plan.instance.flags)?;
+    let total = header.payload_len + HEADER4;
+    if total > 0xffff {
+        return Err(Stop::Up(Counter::TooBig));
+    }
+    let on_wire = on_wire(total, HEADER4, &upper, frame.gso_size);
+    Ok(Decision { header, upper, plan, hops, on_wire })
+}
+
+/// An IPv4 packet whose header is at `MAC`.
+#[inline(always)]
+pub fn four_to_six<const MAC: usize, const DEVICE: bool>(
+    config: &Config,
+    frame: &Frame,
+    now: u32,
+) -> Result<Decision<Header4, Address6>, Stop> {
+    let may_steer = config.flags & config_flag::STATELESS != 0;
+    let part = frame.view.part::<20>(MAC);
+    let dst = part.map_or(0, |part| part.u32::<16>());
+    let owner = if DEVICE { 0 } else { owner4(config, dst) };
+    let is_ours = owner != NOT_OURS;
+    if !is_ours && !may_steer {
+        return Err(Stop::Pass(Counter::Passed));
+    }
+    if is_ours
+        && owner != 0
+        && let Err(reason) = check_own(frame.view, MAC, owner, dst)
+    {
+        return Err(Stop::Pass(reason));
+    }
+    let read = || -> Result<_, Counter> {
+        let header = Header4::read(frame.view, MAC, frame.len)?;
+        let upper = header.upper(frame.view, MAC + HEADER4 as usize, frame.gso_size != 0)?;
+        Ok((header, upper))
+    };
+    let (header, upper) = match read() {
+        Ok(read) => read,
+        Err(reason) => return Err(unreadable4(config, dst, is_ours, reason)),
+    };
+    let mut known = None;
+    if is_ours {
+        check_config(config, now)?;
+        if config.flags & config_flag::STATEFUL != 0 {
+            known = stateful::four_to_six(&header, &upper)?;
+            // It may be for a pool4, which only the daemon knows.
+            if known.is_none() {
+                return Err(Stop::Up(Counter::NoFlow));
+            }
+        }
+    }
+    let plan = match known {
+        Some(plan) => plan,
+        None => {
+            let plan = stateless::four_to_six(config, (header.src, header.dst), upper.ports, is_ours)?;
+            check_config(config, now)?;
+            plan
+        }
+    };
+    let hops = hops::<DEVICE>(header.ttl, frame, plan.instance.flags)?;
+    let on_wire = on_wire(header.total_len - HEADER4 + HEADER6, HEADER6, &upper, frame.gso_size);
+    // RFC 7915 section 4: without DF it is to be fragmented.
+    if !header.dont_fragment && on_wire > plan.instance.lowest_ipv6_mtu {
+        return Err(Stop::Up(Counter::TooBig));
+    }
+    Ok(Decision { header, upper, plan, hops, on_wire })
+}
+
+/// A packet that cannot be repeated: it goes up if it is ours, which by its destination an EAM entry may say too.
+#[inline(always)]
+fn unreadable6(config: &Config, view: View, at: usize, is_ours: bool, reason: Counter) -> Stop {
+    let dst = view.part::<40>(at).map(|part| [part.u64::<24>(), part.u64::<32>()]);
+    if is_ours || dst.is_some_and(|dst| stateless::steers6(config, dst)) {
+        Stop::Up(reason)
+    } else {
+        Stop::Pass(Counter::Passed)
+    }
+}
+
+#[inline(always)]
+fn unreadable4(config: &Config, dst: u32, is_ours: bool, reason: Counter) -> Stop {
+    if is_ours || stateless::steers4(config, dst) { Stop::Up(reason) } else { Stop::Pass(Counter::Passed) }
+}
+
+/// Seconds of CLOCK_MONOTONIC, coarse.
+#[inline(always)]
+pub fn now() -> u32 {
+    // SAFETY: no arguments.
+    (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32
+}
+
+/// What ends the program's work for all packets that are ours.
+#[inline(always)]
+fn check_config(config: &Config, now: u32) -> Result<(), Stop> {
+    // The heartbeat may be of a second that has begun only for the daemon.
+    if now > config.heartbeat && now - config.heartbeat > config.outlive {
+        return Err(Stop::Pass(Counter::NoDaemon));
+    }
+    if config.flags & config_flag::HAND_OVER_ALL != 0 {
+        return Err(Stop::Up(Counter::Instance));
+    }
+    Ok(())
+}
+
+/// The hop limit for one hop less in all (RFC 7915 4.1, 5.1): the kernel's forwarding takes one of what comes to it or
+/// goes on into it.
+#[inline(always)]
+fn hops<const DEVICE: bool>(hops: u32, frame: &Frame, flags: u32) -> Result<u32, Counter> {
+    let goes_on = flags & instance_flag::OUTPUT_STACK != 0;
+    let least = if DEVICE && frame.was_forwarded { 1 } else { 2 };
+    if hops < least {
+        return Err(Counter::HopLimit);
+    }
+    Ok(match (DEVICE && frame.was_forwarded, goes_on) {
+        (true, true) => {
+            if hops < 255 {
+                hops + 1
+            } else {
+                255
+            }
+        }
+        (false, false) => hops - 1,
+        (true, false) | (false, true) => hops,
+    })
+}
+
+/// Bytes of the largest packet on the wire.
+#[inline(always)]
+fn on_wire(total: u32, header: u32, upper: &Upper, gso_size: u32) -> u32 {
+    let segment = header + upper.header_len + gso_size;
+    if gso_size != 0 && segment < total { segment } else { total }
+}

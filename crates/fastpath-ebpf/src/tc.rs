@@ -1,0 +1,333 @@
+//! The tc hooks: ingress of interfaces and egress of the TUN device. Super-packets stay whole, checksums that hardware
+//! is to finish stay so (`bpf_l4_csum_replace` knows both).
+
+use aya_ebpf::bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC, __sk_buff};
+use aya_ebpf::helpers::{
+    bpf_csum_update, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
+    bpf_skb_change_head, bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data,
+};
+use xlat_fastpath::config::{Config, config_flag, link_flag};
+use xlat_fastpath::count::Counter;
+use xlat_fastpath::flow::protocol;
+use xlat_fastpath::rewrite::{
+    Address6, HEADER4, HEADER6, MAY_FRAGMENT_UP_TO, difference, fold32, header4, header6,
+    length_and_protocol, sum6,
+};
+
+use crate::count::{count, traffic};
+use crate::decide::{self, Decision, Frame, now};
+use crate::handover;
+use crate::maps::{CONFIG, LINKS};
+use crate::output::{Nexthop, Question4, Question6, Way, addresses, way};
+use crate::parse::{Header4, Header6, ICMPV6, LOOKED_AT, Upper};
+use crate::plan::Stop;
+use crate::view::View;
+
+/// Bytes of an Ethernet header.
+pub const ETHERNET: usize = 14;
+/// Index of the loopback interface, in every network namespace.
+const LOOPBACK: u32 = 1;
+/// `skb->pkt_type` of a frame for this station.
+const HOST: u32 = 0;
+/// EtherTypes, in memory order.
+pub const IPV4: u16 = 0x0800u16.to_be();
+pub const IPV6: u16 = 0x86ddu16.to_be();
+
+/// What a program answers, and how it is counted.
+type Answer = (i32, Counter);
+
+/// An interface's ingress.
+#[inline(always)]
+pub fn ingress(skb: *mut __sk_buff) -> i32 {
+    let Some(config) = CONFIG.get(0) else { return TC_ACT_UNSPEC };
+    if config.flags & config_flag::INGRESS == 0 {
+        return TC_ACT_UNSPEC;
+    }
+    // SAFETY: fields of the context.
+    let (kind, vlan, interface) = unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).ifindex) };
+    let (answer, counter) = if kind != HOST {
+        (TC_ACT_UNSPEC, Counter::OtherHost)
+    } else if vlan != 0 {
+        (TC_ACT_UNSPEC, Counter::Vlan)
+    } else {
+        match LINKS.get(interface).map_or(0, |link| link.flags) {
+            _ if interface == LOOPBACK => (TC_ACT_UNSPEC, Counter::Passed),
+            flags if flags & link_flag::INGRESS == 0 => (TC_ACT_UNSPEC, Counter::Passed),
+            flags if flags & link_flag::ETHERNET != 0 => run::<ETHERNET, false>(skb, config),
+            _raw => run::<0, false>(skb, config),
+        }
+    };
+    count(counter);
+    answer
+}
+
+/// The TUN device's egress.
+#[inline(always)]
+pub fn device(skb: *mut __sk_buff) -> i32 {
+    if handover::is_marked(skb) {
+        return handover::push_marked(skb);
+    }
+    let Some(config) = CONFIG.get(0) else { return TC_ACT_UNSPEC };
+    let (answer, counter) = run::<0, true>(skb, config);
+    count(counter);
+    answer
+}
+
+/// A packet with `MAC` bytes in front of its IP header.
+#[inline(always)]
+fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Config) -> Answer {
+    // SAFETY: fields of the context.
+    let (len, ethertype) = unsafe { ((*skb).len, (*skb).protocol as u16) };
+    if ethertype != IPV4 && ethertype != IPV6 {
+        return (TC_ACT_UNSPEC, Counter::Passed);
+    }
+    let wanted = MAC as u32 + LOOKED_AT;
+    let there = view(skb).len();
+    if there < wanted && there < len {
+        // Headers in fragments of the packet's memory are brought together. If that fails they cannot be read.
+        // SAFETY: the context; pointers into the packet are taken anew.
+        unsafe { bpf_skb_pull_data(skb, if len < wanted { len } else { wanted }) };
+    }
+    // SAFETY: fields of the context.
+    let frame = unsafe {
+        Frame {
+            view: view(skb),
+            len: len.wrapping_sub(MAC as u32),
+            mark: (*skb).mark,
+            gso_size: (*skb).gso_size,
+            was_forwarded: DEVICE && (*skb).ingress_ifindex != 0,
+        }
+    };
+    let now = now();
+    let result = if ethertype == IPV6 {
+        match decide::six_to_four::<MAC, DEVICE>(config, &frame, now) {
+            Ok(decision) => send4::<MAC>(skb, config, &decision, now, &frame),
+            Err(stop) => Err(stop),
+        }
+    } else {
+        match decide::four_to_six::<MAC, DEVICE>(config, &frame, now) {
+            Ok(decision) => send6::<MAC>(skb, config, &decision, now, &frame),
+            Err(stop) => Err(stop),
+        }
+    };
+    match result {
+        Ok(answer) => answer,
+        Err(Stop::Pass(reason)) => (TC_ACT_UNSPEC, reason),
+        Err(Stop::Up(reason)) => {
+            let answer = if DEVICE { handover::push(skb, reason) } else { handover::send_up(skb, config, reason) };
+            (answer, reason)
+        }
+    }
+}
+
+/// Makes an IPv6 packet IPv4 and sends it.
+#[inline(always)]
+fn send4<const MAC: usize>(
+    skb: *mut __sk_buff,
+    config: &Config,
+    decision: &Decision<Header6, u32>,
+    now: u32,
+    frame: &Frame,
+) -> Result<Answer, Stop> {
+    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let tos = plan.instance.tos_of(header.traffic_class);
+    let mut nexthop = Nexthop::default();
+    let question = Question4(plan, tos);
+    let way = way(skb, config, (plan, upper.protocol), question, (now, *on_wire), &mut nexthop)?;
+    change_family(skb, IPV4)?;
+
+    let total = header.payload_len + HEADER4;
+    // SAFETY: no arguments.
+    let identification = unsafe { bpf_get_prandom_u32() } as u16;
+    let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
+    let words =
+        header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
+    let Some(part) = view(skb).part::<20>(MAC) else { return LOST };
+    part.set_u32::<0>(words[0]);
+    part.set_u32::<4>(words[1]);
+    part.set_u32::<8>(words[2]);
+    part.set_u32::<12>(words[3]);
+    part.set_u32::<16>(words[4]);
+    let old = sum6(header.src) + sum6(header.dst);
+    let new = u64::from(plan.src) + u64::from(plan.dst);
+    let kind = if upper.kind as u8 == 128 { 8 } else { 0 };
+    // The header that was there is partly gone already, with its part of the sum; the new one sums to nothing.
+    let covered = (header.src[1] >> 32) + sum6(header.dst);
+    let pseudo = if upper.protocol == protocol::ICMP {
+        difference(old + length_and_protocol(header.payload_len, ICMPV6), 0)
+    } else {
+        difference(old, new)
+    };
+    if !rewrite_upper::<MAC>(skb, HEADER4 as usize, upper, (plan.ports, kind), pseudo, !fold32(covered)) {
+        return LOST;
+    }
+    let packets = packets(skb);
+    traffic(plan.index, |traffic| {
+        traffic.packets64 += packets;
+        traffic.bytes64 += u64::from(frame.len);
+    });
+    emit::<MAC>(skb, config, way, nexthop, IPV4)
+}
+
+/// Makes an IPv4 packet IPv6 and sends it.
+#[inline(always)]
+fn send6<const MAC: usize>(
+    skb: *mut __sk_buff,
+    config: &Config,
+    decision: &Decision<Header4, Address6>,
+    now: u32,
+    frame: &Frame,
+) -> Result<Answer, Stop> {
+    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let class = plan.instance.traffic_class_of(header.tos);
+    let mut nexthop = Nexthop::default();
+    let question = Question6(plan, class);
+    let way = way(skb, config, (plan, upper.protocol), question, (now, *on_wire), &mut nexthop)?;
+    if frame.len > header.total_len {
+        // SAFETY: the context; pointers into the packet are taken anew.
+        let result = unsafe { bpf_skb_change_tail(skb, MAC as u32 + header.total_len, 0) };
+        if result != 0 {
+            return Err(Stop::Up(Counter::Failed));
+        }
+    }
+    change_family(skb, IPV6)?;
+
+    let len = header.total_len - HEADER4;
+    let next_header = if upper.protocol == protocol::ICMP { ICMPV6 } else { upper.protocol };
+    let words = header6(class, len, next_header, *hops);
+    let Some(part) = view(skb).part::<40>(MAC) else { return LOST };
+    part.set_u32::<0>(words[0]);
+    part.set_u32::<4>(words[1]);
+    part.set_u64::<8>(plan.src[0]);
+    part.set_u64::<16>(plan.src[1]);
+    part.set_u64::<24>(plan.dst[0]);
+    part.set_u64::<32>(plan.dst[1]);
+    let old = u64::from(header.src) + u64::from(header.dst);
+    let new = sum6(plan.src) + sum6(plan.dst);
+    let kind = if upper.kind as u8 == 8 { 128 } else { 129 };
+    // The header that was there summed to nothing.
+    let covered = u64::from(words[0]) + u64::from(words[1]) + new;
+    let pseudo = if upper.protocol == protocol::ICMP {
+        difference(0, new + length_and_protocol(len, ICMPV6))
+    } else {
+        difference(old, new)
+    };
+    if !rewrite_upper::<MAC>(skb, HEADER6 as usize, upper, (plan.ports, kind), pseudo, fold32(covered)) {
+        return LOST;
+    }
+    let packets = packets(skb);
+    traffic(plan.index, |traffic| {
+        traffic.packets46 += packets;
+        traffic.bytes46 += u64::from(header.total_len);
+    });
+    emit::<MAC>(skb, config, way, nexthop, IPV6)
+}
+
+/// A helper failed when it was too late to give the packet to somebody else.
+const LOST: Result<Answer, Stop> = Ok((TC_ACT_SHOT as i32, Counter::Lost));
+
+/// Makes room for the other family's header, or takes it away. On failure nothing is changed.
+#[inline(always)]
+fn change_family(skb: *mut __sk_buff, ethertype: u16) -> Result<(), Stop> {
+    // SAFETY: the context; pointers into the packet are taken anew.
+    match unsafe { bpf_skb_change_proto(skb, ethertype, 0) } {
+        0 => Ok(()),
+        _error => Err(Stop::Up(Counter::Failed)),
+    }
+}
+
+/// Writes ports or identifier and brings the checksum up to date. False if a helper refuses.
+///
+/// `pseudo` is the difference of the pseudo-headers, `headers` that of the IP headers, for a sum over the whole
+/// packet that the hardware may have given.
+#[inline(always)]
+fn rewrite_upper<const MAC: usize>(
+    skb: *mut __sk_buff,
+    header_len: usize,
+    upper: &Upper,
+    (ports, kind): (u32, u8),
+    pseudo: u32,
+    headers: u32,
+) -> bool {
+    let at = MAC + header_len;
+    let Some(part) = view(skb).part::<8>(at) else { return false };
+    let (field_at, flags, fields) = match upper.protocol {
+        protocol::ICMP => {
+            let kind = u16::from_ne_bytes([kind, 0]);
+            part.set_u16::<0>(kind);
+            part.set_u16::<4>(ports as u16);
+            let old = u64::from(upper.kind) + u64::from(upper.ports);
+            (2, 0, difference(old, u64::from(kind) + u64::from(ports)))
+        }
+        protocol::TCP => {
+            part.set_u32::<0>(ports);
+            (16, 0, difference(upper.ports.into(), ports.into()))
+        }
+        _udp => {
+            part.set_u32::<0>(ports);
+            (6, BPF_F_MARK_MANGLED_0, difference(upper.ports.into(), ports.into()))
+        }
+    };
+    let field_at = (at + field_at) as u32;
+    // SAFETY: the context; pointers into the packet are not used behind this.
+    unsafe {
+        // Refused unless the hardware gave a sum; then it has to follow what happened to the headers.
+        bpf_csum_update(skb, headers);
+        bpf_l4_csum_replace(skb, field_at, 0, pseudo.into(), u64::from(BPF_F_PSEUDO_HDR | flags)) == 0
+            && (ports == upper.ports && upper.protocol != protocol::ICMP
+                || bpf_l4_csum_replace(skb, field_at, 0, fields.into(), flags.into()) == 0)
+    }
+}
+
+/// Sends a packet that has been translated.
+#[inline(always)]
+fn emit<const MAC: usize>(
+    skb: *mut __sk_buff,
+    config: &Config,
+    way: Way,
+    mut nexthop: Nexthop,
+    ethertype: u16,
+) -> Result<Answer, Stop> {
+    // SAFETY: the context, and a structure of the size that the kernel expects.
+    let (answer, counter) = unsafe {
+        match way {
+            Way::Stack => (bpf_redirect(config.device, BPF_F_INGRESS.into()), Counter::Stack),
+            Way::Known { way } => {
+                let interface = (way >> 48) as u32;
+                let Some(link) = LINKS.get(interface) else { return LOST };
+                if MAC == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
+                    return LOST;
+                }
+                let Some(part) = view(skb).part::<ETHERNET>(0) else { return LOST };
+                let words = addresses(way, link);
+                part.set_u32::<0>(words[0]);
+                part.set_u32::<4>(words[1]);
+                part.set_u32::<8>(words[2]);
+                part.set_u16::<12>(ethertype);
+                (bpf_redirect(interface, 0), Counter::Direct)
+            }
+            Way::Neighbour { interface } => {
+                (bpf_redirect_neigh(interface, (&raw mut nexthop).cast(), 20, 0), Counter::Neighbour)
+            }
+            Way::Plain { interface } => (bpf_redirect(interface, 0), Counter::Direct),
+        }
+    };
+    Ok((answer as i32, counter))
+}
+
+/// Packets that a super-packet stands for.
+#[inline(always)]
+fn packets(skb: *mut __sk_buff) -> u64 {
+    // SAFETY: a field of the context.
+    match unsafe { (*skb).gso_segs } {
+        0 => 1,
+        segments => segments.into(),
+    }
+}
+
+/// The packet's bytes as they are now.
+#[inline(always)]
+pub fn view(skb: *mut __sk_buff) -> View {
+    // SAFETY: fields of the context.
+    unsafe { View::new((*skb).data, (*skb).data_end) }
+}
