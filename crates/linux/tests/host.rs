@@ -320,3 +320,37 @@ fn interfaces_come_and_go() {
         assert_restored(&before);
     });
 }
+
+#[test]
+fn interfaces_say_what_they_are_and_routes_that_they_changed() {
+    in_namespace(|| {
+        wire();
+        run("ip link add br0 type bridge");
+        run("ip link set eth0 address 02:00:00:00:00:07 master br0 mtu 1400");
+        let tun = Tun::create("xw0", 1).unwrap();
+        block_on(async {
+            let watcher = Watcher::start().await.unwrap();
+            let host = watcher.subscribe().borrow().clone();
+            let (eth, bridge) = (host.interface("eth0").unwrap(), host.interface("br0").unwrap());
+            assert_eq!((eth.mac, eth.mtu, eth.master), (Some([2, 0, 0, 0, 0, 7]), 1400, Some(bridge.index)));
+            assert_eq!((eth.kind.as_deref(), bridge.kind.as_deref()), (Some("veth"), Some("bridge")));
+            assert!(eth.is_ethernet() && !host.interface(tun.name()).unwrap().is_ethernet());
+
+            let mut routes = watcher.routes_changed();
+            let mut told = async || {
+                let waiting = tokio::time::timeout(Duration::from_millis(800), routes.changed());
+                waiting.await.is_ok_and(|changed| changed.is_ok())
+            };
+            // What setting up has caused.
+            while told().await {}
+            run("ip route add 198.51.100.0/24 via 203.0.113.9");
+            assert!(told().await);
+            run("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:09 dev eth0");
+            assert!(told().await);
+            run("ip neigh replace 203.0.113.9 lladdr 02:00:00:00:00:09 nud reachable dev eth0");
+            assert!(!told().await, "a neighbour that was confirmed");
+            run("ip neigh replace 203.0.113.9 lladdr 02:00:00:00:00:0a nud reachable dev eth0");
+            assert!(told().await);
+        });
+    });
+}

@@ -11,6 +11,7 @@ pub(crate) mod raw;
 pub mod sysctl;
 pub(crate) mod tun_state;
 pub mod watch;
+mod ways;
 pub mod xdp_features;
 
 use std::collections::HashSet;

@@ -94,26 +94,29 @@ pub(crate) fn request(protocol: libc::c_int, kind: u16, flags: u16, body: &Body)
     Err(io::Error::other("netlink answers without end"))
 }
 
+/// The messages of one read, by kind; what is malformed ends them.
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let [a, b, c, d, e, f, ..] = *bytes else { return None };
+        let len = u32::from_ne_bytes([a, b, c, d]) as usize;
+        let body = bytes.get(HEADER..len)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([e, f]), body))
+    })
+}
+
 /// Takes the messages of one read; true if they were the last.
-fn take(mut bytes: &[u8], answers: &mut Vec<Vec<u8>>) -> io::Result<bool> {
+fn take(bytes: &[u8], answers: &mut Vec<Vec<u8>>) -> io::Result<bool> {
     const ERROR: u16 = libc::NLMSG_ERROR as u16;
     const DONE: u16 = libc::NLMSG_DONE as u16;
-    while let [a, b, c, d, e, f, ..] = *bytes {
-        let len = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let Some(body) = bytes.get(HEADER..len) else { return Err(io::ErrorKind::InvalidData.into()) };
-        match u16::from_ne_bytes([e, f]) {
-            kind @ (ERROR | DONE) => {
-                let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                // A dump ends with DONE alone; an acknowledgement is an error of zero.
-                return match code {
-                    0 => Ok(true),
-                    code if kind == ERROR || code < 0 => Err(io::Error::from_raw_os_error(-code)),
-                    _ => Ok(true),
-                };
-            }
-            _ => answers.push(body.to_vec()),
+    for (kind, body) in messages(bytes) {
+        if kind != ERROR && kind != DONE {
+            answers.push(body.to_vec());
+            continue;
         }
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        // A dump ends with DONE alone; an acknowledgement is an error of zero.
+        let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+        return if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(true) };
     }
     Ok(false)
 }

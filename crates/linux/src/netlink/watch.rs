@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::change::to_io;
+use super::ways::Ways;
 
 /// Changes that come this soon after one another are told of once.
 const QUIET: Duration = Duration::from_millis(100);
@@ -34,6 +35,21 @@ pub struct Interface {
     pub up: bool,
     /// A loopback device.
     pub loopback: bool,
+    /// Kind of its hardware (`ARPHRD_*`).
+    pub hardware: u16,
+    /// Its hardware address, if it is one of six bytes.
+    pub mac: Option<[u8; 6]>,
+    /// What made it (`veth`, `bridge`, `wireguard`, ...); `None` for hardware.
+    pub kind: Option<String>,
+    /// Index of the bridge, bond or other device that it is a port of.
+    pub master: Option<u32>,
+}
+
+impl Interface {
+    /// True if its packets have an Ethernet header.
+    pub fn is_ethernet(&self) -> bool {
+        self.hardware == libc::ARPHRD_ETHER
+    }
 }
 
 /// Where an address is valid.
@@ -136,6 +152,7 @@ pub(super) async fn snapshot_by(handle: &Handle) -> io::Result<HostAddresses> {
 pub struct Watcher {
     receiver: watch::Receiver<HostAddresses>,
     task: JoinHandle<()>,
+    ways: Ways,
 }
 
 impl Watcher {
@@ -168,12 +185,18 @@ impl Watcher {
                 }
             }
         });
-        Ok(Self { receiver, task })
+        Ok(Self { receiver, task, ways: Ways::start()? })
     }
 
     /// A receiver that holds the latest snapshot and wakes up whenever something about links and addresses has happened.
     pub fn subscribe(&self) -> watch::Receiver<HostAddresses> {
         self.receiver.clone()
+    }
+
+    /// A receiver that wakes up when packets may have to go another way than before: routes, rules or neighbours have
+    /// changed. The number counts up; many changes in a short time count as one.
+    pub fn routes_changed(&self) -> watch::Receiver<u64> {
+        self.ways.subscribe()
     }
 }
 
@@ -202,15 +225,29 @@ fn interface(message: &LinkMessage) -> Interface {
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
         loopback: message.header.flags.contains(LinkFlags::Loopback),
+        hardware: message.header.link_layer_type.into(),
+        mac: None,
+        kind: None,
+        master: None,
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => all.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => all.mtu = *mtu,
+            LinkAttribute::Address(address) => all.mac = address.as_slice().try_into().ok(),
+            LinkAttribute::Controller(master) => all.master = Some(*master),
+            LinkAttribute::LinkInfo(info) => all.kind = info.iter().find_map(kind),
             _ => {}
         }
     }
     all
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
 }
 
 /// The host's own end: on a point-to-point link `Address` is the other one.
