@@ -1,6 +1,7 @@
 //! The engine: all instances of one daemon, their configuration of the moment, and what outlives a change of it.
 
 use std::hash::Hasher;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +53,8 @@ pub struct ConfigError {
 pub(crate) struct Generation {
     pub(crate) instances: Vec<Arc<Instance>>,
     pub(crate) host: HostAddresses,
+    /// Stands in for an empty pool4.
+    implicit: Option<Ipv4Addr>,
     pub(crate) hops: Hops,
     pub(crate) error_rate: Rate,
     /// An instance wants each packet in its log (`logging-debug`).
@@ -115,10 +118,34 @@ impl Engine {
         self.current.store(Arc::new(Generation {
             instances: old.instances.clone(),
             host,
+            implicit: old.implicit,
             hops: old.hops,
             error_rate: old.error_rate,
             traces: old.traces,
         }));
+    }
+
+    /// Tells the engine which of the host's addresses stands in for an empty pool4: the one that the kernel would choose as
+    /// source for what the instance sends. Mappings with another one end; without any, nobody gets a mapping.
+    pub fn set_implicit(&self, implicit: Option<Ipv4Addr>) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.current.load_full();
+        let instances = old
+            .instances
+            .iter()
+            .map(|now| Ok(now.with_implicit(implicit)?.map_or_else(|| Arc::clone(now), Arc::new)))
+            .collect::<Result<Vec<_>, ConfigError>>()?;
+        let new = Arc::new(Generation {
+            instances,
+            host: old.host.clone(),
+            implicit,
+            hops: old.hops,
+            error_rate: old.error_rate,
+            traces: old.traces,
+        });
+        self.current.store(Arc::clone(&new));
+        new.settle(&old);
+        Ok(())
     }
 
     /// A worker for one more thread.
@@ -167,6 +194,7 @@ impl Generation {
         Self {
             instances: Vec::new(),
             host,
+            implicit: None,
             hops: options.hops,
             error_rate: error_rate(std::iter::empty()),
             traces: false,
@@ -181,12 +209,13 @@ impl Generation {
             .enumerate()
             .map(|(index, config)| {
                 let previous = self.instances.iter().find(|instance| instance.name == config.name);
-                Instance::new(config, index, previous.map(Arc::as_ref), options).map(Arc::new)
+                Instance::new(config, index, previous.map(Arc::as_ref), self.implicit, options).map(Arc::new)
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             error_rate: error_rate(instances.iter().map(|instance| instance.error_rate)),
             host: self.host.clone(),
+            implicit: self.implicit,
             hops: self.hops,
             traces: config.instances.iter().any(|instance| instance.global.logging_debug),
             instances,

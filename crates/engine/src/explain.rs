@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use xlat_nat64::{Protocol, Refusal, Transport4, Transport6};
+use xlat_nat64::{Pool4Entry, Protocol, Refusal, Transport4, Transport6};
 use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
 use xlat_packet::{Buffer, Offload, buffer, icmpv4, icmpv6};
 use xlat_translate::plan::{Flow, Outcome, Parsed4, Parsed6, Plan, parse4, parse6};
@@ -182,7 +182,7 @@ impl Trace {
     ) -> Verdict {
         let plan = match &instance.kind {
             Kind::Siit(tables) => self.siit4(generation, tables, parsed),
-            Kind::Nat64(nat64) => self.nat64_4(nat64, parsed),
+            Kind::Nat64(nat64) => self.nat64_4(generation, nat64, parsed),
         };
         let plan = match plan {
             Ok(plan) => plan,
@@ -338,9 +338,11 @@ impl Trace {
         if tuple.protocol == Protocol::Tcp && !tuple.tcp.syn {
             return Err(Verdict::Dropped(Reason::State(Refusal::Syn6Expected)));
         }
-        let pool4 = &nat64.policy.config().pool4;
-        let mut usable =
-            pool4.iter().filter(|entry| entry.protocol == tuple.protocol && entry.mark == self.origin.mark);
+        let config = nat64.policy.config();
+        let of_mark =
+            |entry: &&Pool4Entry| entry.protocol == tuple.protocol && entry.mark == self.origin.mark;
+        let implicit = config.implicit_entry(tuple.protocol);
+        let mut usable = config.pool4.iter().filter(of_mark).copied().chain(implicit);
         let Some(entry) = usable.next() else {
             return Err(Verdict::Dropped(Reason::State(Refusal::MaskDomainNotFound)));
         };
@@ -356,7 +358,12 @@ impl Trace {
         Ok(Transport4 { addr: entry.prefix.network(), port: entry.first_port })
     }
 
-    fn nat64_4(&mut self, nat64: &Nat64, parsed: &Parsed4) -> Result<Plan<std::net::Ipv6Addr>, Verdict> {
+    fn nat64_4(
+        &mut self,
+        generation: &Generation,
+        nat64: &Nat64,
+        parsed: &Parsed4,
+    ) -> Result<Plan<std::net::Ipv6Addr>, Verdict> {
         let outer = &parsed.outer;
         if parsed.inner.is_some() {
             let plan = crate::pipeline::nat64::error_plan6(nat64, parsed).map_err(|stop| stop.verdict)?;
@@ -367,8 +374,9 @@ impl Trace {
         let tuple =
             Tuple::of(&outer.upper, icmpv4::is_echo).ok_or_else(|| no_state4(&outer.upper).verdict)?;
         let mask = Transport4 { addr: outer.dst, port: tuple.dst_port };
+        let shared = self.origin.ingress && generation.host.owns4(outer.dst);
         let client = nat64.tables.lookup4(&nat64.policy, tuple.protocol, mask).map_err(|refusal| {
-            unmapped4(refusal, &tuple, nat64.policy.config().drop_externally_initiated_tcp)
+            unmapped4(refusal, &tuple, shared, nat64.policy.config().drop_externally_initiated_tcp)
         })?;
         self.step("state", "RFC 6146 3.1, 3.5", format!("BIB entry {client} - {mask} ({})", tuple.protocol));
         if nat64.policy.config().address_dependent_filtering {
@@ -388,10 +396,11 @@ impl Trace {
     }
 }
 
-/// A packet from IPv4 to a mask that nobody has; RFC 6146 3.5.2.2 treats TCP in its own way.
-fn unmapped4(refusal: Refusal, tuple: &Tuple, drops_syn: bool) -> Verdict {
+/// A packet from IPv4 to a mask that nobody has; RFC 6146 3.5.2.2 treats TCP in its own way, unless the address is `shared`
+/// with the host.
+fn unmapped4(refusal: Refusal, tuple: &Tuple, shared: bool, drops_syn: bool) -> Verdict {
     match refusal {
-        Refusal::SessionNotFound if tuple.protocol != Protocol::Tcp => {
+        Refusal::SessionNotFound if shared || tuple.protocol != Protocol::Tcp => {
             Verdict::Returned(Reason::State(Refusal::Bib4NotFound))
         }
         Refusal::SessionNotFound if !tuple.tcp.syn => Verdict::Dropped(Reason::State(Refusal::Syn4Expected)),

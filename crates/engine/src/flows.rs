@@ -29,7 +29,7 @@ pub trait FlowSink: Send + Sync + fmt::Debug {
 }
 
 /// The sink of one stateful instance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Flows {
     pub(crate) sink: Arc<dyn FlowSink>,
     /// Position of the instance in the configuration.

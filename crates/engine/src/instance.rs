@@ -1,10 +1,11 @@
 //! An instance: one translator's configuration, compiled, and the state that survives a change of it.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use xlat_config as model;
 use xlat_nat64::{
-    Limits, Policy as StatePolicy, PolicyConfig, Pool4Entry, Promotion, Protocol, Reassembly,
+    Limits, Policy as StatePolicy, PolicyConfig, PolicyError, Pool4Entry, Promotion, Protocol, Reassembly,
     ReassemblyLimits, StaticEntry, Tables, Transport4, Transport6,
 };
 use xlat_translate::eam::{EamEntry, Eamt};
@@ -49,7 +50,7 @@ pub(crate) struct Nat64 {
 }
 
 /// The rules for rewriting a packet, by the way it takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rewrites {
     /// Of a packet that the host has forwarded to the device.
     forwarded: Way,
@@ -62,7 +63,7 @@ pub(crate) struct Rewrites {
 }
 
 /// What rules there are for one origin.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Way {
     /// In on one side, out on the other.
     pub(crate) through: Policy,
@@ -72,11 +73,12 @@ pub(crate) struct Way {
 
 impl Instance {
     /// Compiles `config`, which is at place `index` of the configuration, taking over the state of `previous`, the instance
-    /// of the same name so far.
+    /// of the same name so far. `implicit` stands in for an empty pool4.
     pub(crate) fn new(
         config: &model::Instance,
         index: usize,
         previous: Option<&Self>,
+        implicit: Option<Ipv4Addr>,
         options: &EngineOptions,
     ) -> Result<Self, ConfigError> {
         let (kind, zero_checksum) = match &config.kind {
@@ -90,7 +92,7 @@ impl Instance {
                     Kind::Nat64(nat64) => Some(nat64.as_ref()),
                     Kind::Siit(_) => None,
                 });
-                let nat64 = Nat64::new(config, nat64, index, previous, options)?;
+                let nat64 = Nat64::new(config, nat64, index, previous, implicit, options)?;
                 (Kind::Nat64(Box::new(nat64)), ZeroChecksum::Compute)
             }
         };
@@ -104,6 +106,37 @@ impl Instance {
             rewrites: Rewrites::new(&config.global, zero_checksum, options),
             kind,
         })
+    }
+
+    /// The same with another address that stands in for an empty pool4; `None` if nothing changes by that.
+    pub(crate) fn with_implicit(&self, implicit: Option<Ipv4Addr>) -> Result<Option<Self>, ConfigError> {
+        let Some(nat64) = self.nat64() else { return Ok(None) };
+        let state = nat64.policy.config();
+        if !state.pool4.is_empty() || state.implicit == implicit {
+            return Ok(None);
+        }
+        let refuse =
+            |error: PolicyError| ConfigError { instance: self.name.clone(), what: error.to_string() };
+        let state = PolicyConfig { implicit, ..state.clone() };
+        let policy = StatePolicy::new(state, Some(&nat64.policy)).map_err(refuse)?;
+        Ok(Some(Self {
+            name: self.name.clone(),
+            enabled: self.enabled,
+            error_rate: self.error_rate,
+            rewrites: self.rewrites.clone(),
+            kind: Kind::Nat64(Box::new(Nat64 {
+                policy,
+                pool6: nat64.pool6,
+                tables: Arc::clone(&nat64.tables),
+                reassembly: Arc::clone(&nat64.reassembly),
+                fragment_limits: nat64.fragment_limits,
+                flows: nat64.flows.clone(),
+                drop_icmpv6_info: nat64.drop_icmpv6_info,
+                source_icmpv6_errors_better: nat64.source_icmpv6_errors_better,
+                log_bib: nat64.log_bib,
+                log_sessions: nat64.log_sessions,
+            })),
+        }))
     }
 
     pub(crate) fn nat64(&self) -> Option<&Nat64> {
@@ -158,6 +191,7 @@ impl Nat64 {
         nat64: &model::Nat64,
         index: usize,
         previous: Option<&Self>,
+        implicit: Option<Ipv4Addr>,
         options: &EngineOptions,
     ) -> Result<Self, ConfigError> {
         let refuse = |what: String| ConfigError { instance: config.name.clone(), what };
@@ -167,6 +201,7 @@ impl Nat64 {
         let instance = u32::try_from(index).unwrap_or(u32::MAX);
         let flows = options.flows.clone().map(|sink| Flows { sink, instance });
         let mut state = state_config(config, nat64);
+        state.implicit = implicit.filter(|_| nat64.pool4.is_empty());
         let sees_all = !config.global.manually_enabled || config.global.logging_debug;
         state.promotion = flows::promotion(flows.as_ref(), sees_all, nat64.global.drop_icmpv6_info);
         let policy = StatePolicy::new(state, previous.map(|previous| &previous.policy))
@@ -222,6 +257,7 @@ fn state_config(config: &model::Instance, nat64: &model::Nat64) -> PolicyConfig 
                 },
             })
             .collect(),
+        // Whoever knows the host's addresses says so.
         implicit: None,
         static_bib: nat64
             .bib

@@ -33,7 +33,7 @@ mod worker;
 pub use counters::{Statistics, Traffic};
 pub use engine::{ConfigError, Engine, EngineOptions, InstanceGauges};
 pub use explain::{Explanation, Step};
-pub use fastpath::FastPathPlan;
+pub use fastpath::{FastPathPlan, deny_entries, eam_entries};
 pub use flows::FlowSink;
 pub use inspect::{Scheme, Translated, Untranslated, View};
 pub use origin::Origin;

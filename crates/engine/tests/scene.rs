@@ -33,9 +33,13 @@ fn engine(toml: &str) -> Arc<Engine> {
 }
 
 fn engine_with(toml: &str, hops: Hops) -> Arc<Engine> {
+    engine_on(toml, hops, vec![([203, 0, 113, 1].into(), 24)])
+}
+
+/// On a host with these IPv4 addresses.
+fn engine_on(toml: &str, hops: Hops, own4: Vec<(std::net::Ipv4Addr, u8)>) -> Arc<Engine> {
     let loaded = xlat_config::load("test.toml", toml, &xlat_config::Hint::default()).unwrap();
-    let host =
-        HostAddresses::new(vec![("203.0.113.1".parse().unwrap(), 24)], vec!["2001:db8::1".parse().unwrap()]);
+    let host = HostAddresses::new(own4, vec!["2001:db8::1".parse().unwrap()]);
     let options = EngineOptions { hops, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4, flows: None };
     Engine::new(&loaded.config, host, options).unwrap()
 }
@@ -346,4 +350,89 @@ fn fragments_of_the_hosts_own_datagrams_go_back() {
     // The first waited for the one with the ports.
     assert_eq!(returned.len(), 3);
     assert!(pieces.iter().all(|piece| returned.contains(piece)), "{returned:02x?}");
+}
+
+/// An engine on the T of the design's scene, which shares its own address with pool4.
+fn sharing() -> Arc<Engine> {
+    engine_on(NAT64, Hops::Restore, vec![([203, 0, 113, 1].into(), 24), ([203, 0, 113, 2].into(), 24)])
+}
+
+fn tcp4(flags: u8) -> Vec<u8> {
+    let mut packet = udp4("203.0.113.16", "203.0.113.2", (4000, 22), 64, &[0; 12]);
+    packet[9] = 6;
+    packet[32] = 5 << 4;
+    packet[33] = flags;
+    // The header checksum covers the protocol; that of TCP stands at another place.
+    let mut header = ipv4::Header::parse(&packet).unwrap();
+    header.protocol = 6;
+    header.write(packet.first_chunk_mut().unwrap());
+    packet
+}
+
+#[test]
+fn the_hosts_own_sockets_on_a_shared_address_keep_their_packets() {
+    let engine = sharing();
+    let mut worker = engine.worker();
+    worker.set_now(1000);
+    for flags in [xlat_packet::tcp::SYN, xlat_packet::tcp::ACK, xlat_packet::tcp::RST] {
+        let (verdict, sent) = take_from(&mut worker, INGRESS, &tcp4(flags));
+        assert_eq!(verdict.reason().map(Reason::name), Some("bib4-not-found"));
+        assert_eq!(sent, [tcp4(flags)]);
+    }
+    assert_eq!(engine.gauges()[0].gauges.stored_syns, 0);
+    // An address that is the translator's alone has nobody else to answer.
+    let mut alone = engine_with(NAT64, Hops::Restore).worker();
+    let (verdict, _) = take_from(&mut alone, INGRESS, &tcp4(xlat_packet::tcp::SYN));
+    assert_eq!(verdict.reason().map(Reason::name), Some("syn-stored"));
+}
+
+#[test]
+fn clients_meet_through_a_shared_address_but_not_the_host() {
+    let mut worker = sharing().worker();
+    let to_server = |src: &str| udp6(src, "64:ff9b::203.0.113.16", (1000, 53), 64, b"x");
+    let (_, sent) = take_from(&mut worker, INGRESS, &to_server("2001:db8::8"));
+    let Upper::Udp { src_port: mask, .. } = Layers4::parse(&sent[0], Extent::Whole).unwrap().upper else {
+        panic!("no UDP")
+    };
+    let hello = udp6("2001:db8::9", "64:ff9b::203.0.113.2", (7, mask), 64, b"hello");
+    let (verdict, sent) = take_from(&mut worker, INGRESS, &hello);
+    assert_eq!(verdict, Verdict::Translated);
+    let turned = Layers6::parse(&sent[0], Extent::Whole).unwrap();
+    assert_eq!((turned.dst.to_string(), turned.hop_limit), ("2001:db8::8".to_owned(), 64));
+    // Host and mask are one: no answer would find its way back.
+    let to_host = udp6("2001:db8::9", "64:ff9b::203.0.113.1", (7, 53), 64, b"hello");
+    let (verdict, sent) = take_from(&mut worker, INGRESS, &to_host);
+    assert_eq!(verdict.reason().map(Reason::name), Some("destination6-refused"));
+    assert!(matches!(
+        Layers6::parse(&sent[0], Extent::Whole).unwrap().upper,
+        Upper::Icmp { kind: 1, code: 3, .. }
+    ));
+}
+
+#[test]
+fn an_empty_pool4_is_the_hosts_address_of_the_moment() {
+    let empty = NAT64.replace("\"203.0.113.2\"", "");
+    let engine = engine_with(&empty, Hops::Restore);
+    let mut worker = engine.worker();
+    let question = udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), 64, b"x");
+    let mut source = || {
+        let (verdict, sent) = take(&mut worker, &question);
+        assert_eq!(engine.explain(&question, 0).verdict, verdict);
+        let layers = Layers4::parse(sent.first()?, Extent::Whole).ok()?;
+        let Upper::Udp { src_port, .. } = layers.upper else { panic!("{layers:?}") };
+        assert!(src_port >= 61_001);
+        Some(layers.src.to_string())
+    };
+    assert_eq!(source(), None, "no address is known");
+    engine.set_implicit(Some([203, 0, 113, 1].into())).unwrap();
+    assert_eq!(source().as_deref(), Some("203.0.113.1"));
+    // A reload knows the address too.
+    let config = xlat_config::load("test.toml", &empty, &xlat_config::Hint::default()).unwrap().config;
+    engine.reconfigure(&config).unwrap();
+    assert_eq!(source().as_deref(), Some("203.0.113.1"));
+    engine.set_implicit(Some([203, 0, 113, 7].into())).unwrap();
+    assert_eq!(engine.gauges()[0].gauges.bib, [0, 0, 0], "the address went with its mappings");
+    assert_eq!(source().as_deref(), Some("203.0.113.7"));
+    engine.set_implicit(None).unwrap();
+    assert_eq!(source(), None);
 }

@@ -42,8 +42,8 @@ impl Tables {
             }
         }
         match packet.protocol {
-            Protocol::Tcp => self.inbound_tcp_unmapped(policy, packet, now),
-            Protocol::Udp | Protocol::Icmp => Err(Refusal::Bib4NotFound),
+            Protocol::Tcp if !packet.shared => self.inbound_tcp_unmapped(policy, packet, now),
+            Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Err(Refusal::Bib4NotFound),
         }
     }
 

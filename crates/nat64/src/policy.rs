@@ -27,7 +27,7 @@ pub struct PolicyConfig {
     /// pool4. Empty: see `implicit`.
     pub pool4: Vec<Pool4Entry>,
     /// With an empty pool4, the host's address that stands in for it: ports and identifiers 61001-65535 of all
-    /// protocols, any mark. Ignored when pool4 has any entry.
+    /// protocols, any mark. Static entries with another address have no effect then. Ignored when pool4 has any entry.
     pub implicit: Option<Ipv4Addr>,
     /// `bib`: the administrator's entries.
     pub static_bib: Vec<StaticEntry>,
@@ -83,6 +83,16 @@ impl Default for PolicyConfig {
             limits: Limits::default(),
             promotion: Promotion::default(),
         }
+    }
+}
+
+impl PolicyConfig {
+    /// The line that stands in for an empty pool4, if the host has an address for it. It serves every mark.
+    pub fn implicit_entry(&self, protocol: Protocol) -> Option<Pool4Entry> {
+        let addr = self.implicit.filter(|_| self.pool4.is_empty())?;
+        let (first_port, last_port) = IMPLICIT_PORTS;
+        let prefix = addr.into();
+        Some(Pool4Entry { protocol, prefix, first_port, last_port, mark: 0, max_iterations: None })
     }
 }
 
@@ -339,6 +349,9 @@ fn statics(
     let mut masks = BTreeSet::new();
     for entry in &config.static_bib {
         if pools[entry.protocol.index()].owner(entry.mask).is_none() {
+            if config.pool4.is_empty() {
+                continue;
+            }
             return Err(PolicyError::StaticOutsidePool4(*entry));
         }
         match statics.insert((entry.protocol, entry.client), entry.mask) {

@@ -118,6 +118,8 @@ pub struct Inbound<'a> {
     pub src: Transport4,
     /// The mask of an IPv6 client, if it is in pool4.
     pub dst: Transport4,
+    /// The destination is an address of the host itself: what no client's entry is for is for the host, SYNs too.
+    pub shared: bool,
     /// TCP flags.
     pub tcp: TcpFlags,
     /// The packet as it arrived, from its IP header on: kept (at most 1,280 bytes) when a SYN has to be stored, for

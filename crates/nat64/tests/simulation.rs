@@ -166,7 +166,8 @@ fn workers_and_reloads_at_the_same_time() {
                         let packet = Outbound { protocol, src, dst, mark: 0, tcp: random.flags() };
                         let Ok(mask) = tables.outbound(&policy, &packet, now, &mut ()) else { continue };
                         let tcp = random.flags();
-                        let packet = Inbound { protocol, src: dst, dst: mask, tcp, original: b"syn" };
+                        let packet =
+                            Inbound { protocol, src: dst, dst: mask, shared: false, tcp, original: b"syn" };
                         // A reload may take the mapping away at any time; it never gives it to somebody unasked.
                         let _outcome = tables.inbound(&policy, &packet, now, &mut ());
                     }

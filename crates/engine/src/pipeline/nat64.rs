@@ -41,8 +41,7 @@ pub(super) fn six_to_four(
     check_source6(outer.src)?;
     // Nobody behind these: loopback, multicast and the like (RFC 6890); the host itself would hear some of them.
     if is_never_translated(dst4) {
-        let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
-        return Err(Stop::dropped(Reason::Address(Untranslatable::Destination6Refused), Some(answer)));
+        return Err(destination6_refused());
     }
     if parsed.inner.is_some() {
         return error_six_to_four(context, instance, nat64, packet, parsed);
@@ -111,6 +110,11 @@ pub(super) fn forward6(
     let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     let target = Transport4 { addr: dst4, port: dst_port };
     if !nat64.policy.owns(tuple.protocol, target) {
+        // Both ends would be this host, which keeps such packets to itself.
+        let host = &context.generation.host;
+        if host.owns4(dst4) && host.owns4(mask.addr) {
+            return Err(destination6_refused());
+        }
         let policy = &way6(context, instance, parsed).through;
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
@@ -173,6 +177,7 @@ fn plan6(
         protocol: tuple.protocol,
         src: Transport4 { addr: outer.src, port: tuple.src_port },
         dst: Transport4 { addr: outer.dst, port: tuple.dst_port },
+        shared: context.origin.ingress && context.generation.host.owns4(outer.dst),
         tcp: tuple.tcp,
         original,
     };
@@ -235,6 +240,12 @@ fn turn_error_back(
     let plan = error_plan6(nat64, &parsed)?;
     let outcome = xlat_translate::four_to_six(packet, &parsed, &plan, &instance.rewrites.hairpin_second)?;
     Ok(send6(context, packet, outcome))
+}
+
+/// There is nobody to send to.
+fn destination6_refused() -> Stop {
+    let answer = Answer::unreachable6(ADDRESS_UNREACHABLE6);
+    Stop::dropped(Reason::Address(Untranslatable::Destination6Refused), Some(answer))
 }
 
 /// The plan for an ICMPv6 error (RFC 6146 3.6.2).

@@ -278,7 +278,13 @@ fn tables_may_be_shared() {
     shared::<xlat_nat64::Reassembly>();
     let tables = Tables::new(usize::MAX, SECRET);
     let policy = Policy::new(PolicyConfig::default(), None).unwrap();
-    let packet =
-        Inbound { protocol: Protocol::Udp, src: server(1, 1), dst: mask(1, 1), tcp: ACK, original: b"" };
+    let packet = Inbound {
+        protocol: Protocol::Udp,
+        src: server(1, 1),
+        dst: mask(1, 1),
+        shared: false,
+        tcp: ACK,
+        original: b"",
+    };
     assert_eq!(tables.inbound(&policy, &packet, Instant(0), &mut ()), Err(Refusal::Pool4Mismatch));
 }

@@ -138,7 +138,7 @@ impl World {
         tcp: TcpFlags,
     ) -> Result<Transport6, Refusal> {
         let original = format!("{src} to {dst}");
-        let packet = Inbound { protocol, src, dst, tcp, original: original.as_bytes() };
+        let packet = Inbound { protocol, src, dst, shared: false, tcp, original: original.as_bytes() };
         self.tables.inbound(&self.policy, &packet, self.now, &mut self.log)
     }
 
