@@ -42,7 +42,7 @@ pub(crate) fn patience(policy: &Policy, timer: Timer) -> u32 {
 }
 
 /// Milliseconds in ticks, rounded up.
-fn in_ticks(millis: u64) -> u32 {
+pub(crate) fn in_ticks(millis: u64) -> u32 {
     u32::try_from(millis.div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX)
 }
 

@@ -25,6 +25,7 @@ mod reassembly;
 mod reconfigure;
 mod record;
 mod refusal;
+mod restore;
 mod shard;
 mod slab;
 mod stored;

@@ -46,6 +46,12 @@ impl Traffic {
         }
     }
 
+    /// A session of an earlier run: it has had enough packets to expect more.
+    pub(crate) fn resume(&mut self, promoted: bool) {
+        self.0 |= PACKETS | Self::FROM6 | Self::FROM4;
+        self.set(Self::PROMOTED, promoted);
+    }
+
     /// Enough packets to expect more.
     fn is_lasting(self) -> bool {
         let both = Self::FROM6 | Self::FROM4;

@@ -15,5 +15,6 @@ mod limits;
 mod model;
 mod promotion;
 mod reload;
+mod restore;
 mod stored_syns;
 mod tcp;
