@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{block_on, eventually, in_namespace, run, state};
 use xlat_linux::netlink::watch::Watcher;
-use xlat_linux::netlink::{Host, HostPlan, SetupError, Warning};
+use xlat_linux::netlink::{Host, HostPlan, SetupError, Warning, is_left_behind, undo};
 use xlat_linux::tun::Tun;
 
 const CHILD: &str = "XLAT_TEST_CRASH_CHILD";
@@ -352,5 +352,50 @@ fn interfaces_say_what_they_are_and_routes_that_they_changed() {
             run("ip neigh replace 203.0.113.9 lladdr 02:00:00:00:00:0a nud reachable dev eth0");
             assert!(told().await);
         });
+    });
+}
+
+#[test]
+fn what_was_left_is_adopted_without_a_gap() {
+    in_namespace(|| {
+        let directory = Directory::new("left");
+        wire();
+        let before = state();
+        let tun = Tun::create("xa0", 1).unwrap();
+        tun.set_persistent(true).unwrap();
+        block_on(async { Host::apply(plan("xa0", &directory)).await.unwrap().leave() });
+        let set_up = state();
+        drop(tun);
+        assert!(is_left_behind("xa0", &directory.0).unwrap());
+        assert!(!is_left_behind("xa1", &directory.0).unwrap());
+
+        let tun = Tun::reopen("xa0", 1).unwrap();
+        // Whatever is taken away for a moment is told of.
+        let mut monitor = Command::new("ip")
+            .args(["monitor", "route", "rule", "neigh"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        let adopting = HostPlan { adopt: true, ..plan("xa0", &directory) };
+        let less = HostPlan { proxied4: Vec::new(), proxied6: Vec::new(), ..adopting.clone() };
+        block_on(async {
+            Host::apply(adopting).await.unwrap().leave();
+        });
+        assert_eq!(state().replace(" linkdown", ""), set_up.replace(" linkdown", ""));
+        monitor.kill().unwrap();
+        let told = String::from_utf8(monitor.wait_with_output().unwrap().stdout).unwrap();
+        assert!(!told.contains("Deleted"), "{told}");
+        block_on(async {
+            let host = Host::apply(less).await.unwrap();
+            assert_eq!(proxies(), "");
+            host.leave();
+            assert!(undo("xa0", &directory.0).await.unwrap());
+            assert!(!undo("xa0", &directory.0).await.unwrap());
+        });
+        tun.set_persistent(false).unwrap();
+        drop(tun);
+        assert_restored(&before);
+        assert!(directory.is_empty());
     });
 }

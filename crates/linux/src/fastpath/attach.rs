@@ -133,7 +133,7 @@ impl FastPath {
     }
 
     /// Takes off what other versions still have attached ([`Opened::Incompatible`](super::Opened::Incompatible)), and removes
-    /// their pins.
+    /// their pins. To be called whenever everything is attached: a daemon before us may not have come to it.
     pub fn remove_others(&self) -> Result<(), FastPathError> {
         self.pins.others().iter().try_for_each(|directory| {
             take_all_off(directory)?;

@@ -85,11 +85,7 @@ impl FastPath {
     /// Without permission, on a kernel that does not accept the programs, or while another daemon works here.
     pub fn open(pins: &Pins, sizes: Sizes) -> Result<(Self, Opened), FastPathError> {
         let lock = pins.lock()?;
-        let opened = inspect(pins)?;
-        let mut object = load(pins, sizes)?;
-        // aya keeps what it has just opened or made; the pins are the same maps.
-        let maps = Maps::open(pins)?
-            .ok_or_else(|| FastPathError::Mismatch(format!("the object has no map {}", maps::CONFIG)))?;
+        let (mut object, maps, opened) = open_maps(pins, sizes)?;
         let fast_path = Self {
             maps,
             pins: pins.clone(),
@@ -117,6 +113,16 @@ impl FastPath {
         ];
         all.into_iter().filter_map(|(name, program)| report(name, program?)).collect()
     }
+}
+
+/// Makes or takes up the maps, and links the programs with them.
+pub(super) fn open_maps(pins: &Pins, sizes: Sizes) -> Result<(Ebpf, Maps, Opened), FastPathError> {
+    let opened = inspect(pins)?;
+    let object = load(pins, sizes)?;
+    // aya has just made or opened what is pinned now.
+    let maps = Maps::open(pins)?
+        .ok_or_else(|| FastPathError::Mismatch(format!("the object has no map {}", maps::CONFIG)))?;
+    Ok((object, maps, opened))
 }
 
 /// Finds out what is pinned, and sets aside what is not what its name says.

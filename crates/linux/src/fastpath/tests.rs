@@ -71,7 +71,7 @@ fn with_pins(test: impl FnOnce(&Path, Pins) + Send + 'static) {
     in_namespace(|| {
         let Some(bpffs) = Bpffs::new() else { return };
         let pins = Pins::find(Some(&bpffs.0)).unwrap();
-        match FastPath::open(&pins, SIZES) {
+        match program::open_maps(&pins, SIZES) {
             Err(FastPathError::NoPermission(error)) => println!("skipped: no bpf(2): {error}"),
             opened => {
                 drop(opened.unwrap());
@@ -84,6 +84,11 @@ fn with_pins(test: impl FnOnce(&Path, Pins) + Send + 'static) {
 
 fn open(pins: &Pins) -> (FastPath, Opened) {
     FastPath::open(pins, SIZES).unwrap()
+}
+
+/// The maps alone: the kernel takes seconds to verify the programs.
+fn open_maps(pins: &Pins, max_flows: u32, max_eam: u32) -> Maps {
+    program::open_maps(pins, Sizes { max_flows, max_eam }).unwrap().1
 }
 
 fn session(number: u32) -> Session {
@@ -136,35 +141,38 @@ fn maps_outlive_the_daemon_and_belong_to_one() {
 #[test]
 fn pins_that_are_not_what_they_say_are_set_aside() {
     with_pins(|_, pins| {
-        let (fast_path, _) = open(&pins);
-        fast_path.maps().flows().insert(&[session(1)], 5).unwrap();
-        drop(fast_path);
+        let opened = || program::open_maps(&pins, SIZES).unwrap().2;
+        open_maps(&pins, 1000, 10_000).flows().insert(&[session(1)], 5).unwrap();
         // Another map under the name of one of ours.
         let directory = pins.directory();
         fs::remove_file(directory.join(maps::FLOWS4)).unwrap();
         fs::rename(directory.join(maps::HOST), directory.join(maps::FLOWS4)).unwrap();
-        let (fast_path, opened) = open(&pins);
-        assert_eq!(opened, Opened::Incompatible { found: vec![format!("v{LAYOUT}-other")] });
-        assert_eq!(fast_path.maps().flows().count().unwrap(), 0);
-        fast_path.remove_others().unwrap();
-        drop(fast_path);
-        let (fast_path, opened) = open(&pins);
-        assert_eq!(opened, Opened::TakenOver { sizes: SIZES });
+        assert_eq!(opened(), Opened::Incompatible { found: vec![format!("v{LAYOUT}-other")] });
+        assert_eq!(Maps::open(&pins).unwrap().unwrap().flows().count().unwrap(), 0);
+        assert_eq!(opened(), Opened::TakenOver { sizes: SIZES });
         // What another layout left is not read either.
-        let other = pins.root().join("v0");
-        drop(fast_path);
-        fs::rename(&directory, &other).unwrap();
+        fs::rename(&directory, pins.root().join("v0")).unwrap();
         fs::create_dir(&directory).unwrap();
-        let (_, opened) = open(&pins);
-        assert_eq!(opened, Opened::Incompatible { found: vec!["v0".to_owned()] });
+        let names = ["v0".to_owned(), format!("v{LAYOUT}-other")];
+        let Opened::Incompatible { mut found } = opened() else { panic!("the other layout was taken up") };
+        found.sort();
+        assert_eq!(found, names);
+        Maps::open(&pins).unwrap().unwrap().configure(|config| config.outlive = 1).unwrap();
+        let config = bpf::Map::<u32, xlat_fastpath::config::Config>::new(
+            bpf::get(&directory.join(maps::CONFIG)).unwrap(),
+        );
+        let config = config.unwrap();
+        let said = config.get(&0).unwrap().unwrap();
+        config.set(&0, &xlat_fastpath::config::Config { layout: LAYOUT + 1, ..said }).unwrap();
+        assert!(matches!(opened(), Opened::Incompatible { .. }));
     });
 }
 
 #[test]
 fn flows_come_and_go_in_batches() {
     with_pins(|_, pins| {
-        let (fast_path, _) = FastPath::open(&pins, Sizes { max_flows: 20_000, max_eam: 1 }).unwrap();
-        let flows = fast_path.maps().flows();
+        let maps = open_maps(&pins, 20_000, 1);
+        let flows = maps.flows();
         let sessions: Vec<Session> = (0..20_000).map(session).collect();
         flows.insert(&sessions[..15_000], 3).unwrap();
         flows.insert(&sessions[..10], 9).unwrap();
@@ -193,8 +201,8 @@ fn flows_come_and_go_in_batches() {
 #[test]
 fn full_maps_leave_no_half_flows() {
     with_pins(|_, pins| {
-        let (fast_path, _) = open(&pins);
-        let flows = fast_path.maps().flows();
+        let maps = open_maps(&pins, 1000, 1);
+        let flows = maps.flows();
         let sessions: Vec<Session> = (0..5000).map(session).collect();
         let rejected = flows.insert(&sessions, 3).unwrap_err();
         assert!(rejected.full, "{rejected:?}");
@@ -211,8 +219,7 @@ fn full_maps_leave_no_half_flows() {
 #[test]
 fn what_is_steered_and_known_is_replaced() {
     with_pins(|_, pins| {
-        let (fast_path, _) = open(&pins);
-        let maps = fast_path.maps();
+        let maps = open_maps(&pins, 1, 1);
         let steer =
             |last: u8| SteerPrefix4 { prefix: [203, 0, 113, last], mask: [255; 4], ..Default::default() };
         let many: Vec<_> = (0..12).map(steer).collect();
@@ -247,8 +254,7 @@ fn what_is_steered_and_known_is_replaced() {
 #[test]
 fn eam_tables_are_loaded_and_dropped_by_number() {
     with_pins(|_, pins| {
-        let (fast_path, _) = FastPath::open(&pins, Sizes { max_flows: 1, max_eam: 100_000 }).unwrap();
-        let maps = fast_path.maps();
+        let maps = open_maps(&pins, 1, 100_000);
         let entries = |count: u32| {
             (0..count).flat_map(|n| {
                 let (prefix4, mut prefix6) = ((0xc612_0000 + n).to_be_bytes(), [0x20; 16]);

@@ -35,14 +35,17 @@ pub(super) struct Content {
     pub(super) pid: u32,
     /// When the process was started: a pid alone may be another process's by now.
     process_start: u64,
+    /// The process has ended, or is about to, and has left the changes standing on purpose.
+    #[serde(default)]
+    pub(super) left: bool,
     /// In the order they were made.
     pub(super) changes: Vec<Change>,
 }
 
 impl Content {
-    /// True if the process that wrote it is alive.
+    /// True if the process that wrote it is alive and has not left it.
     pub(super) fn is_live(&self) -> bool {
-        clock::process_start(self.pid) == Some(self.process_start)
+        !self.left && clock::process_start(self.pid) == Some(self.process_start)
     }
 
     /// True if it tells of the running system: neither of an earlier boot nor of another namespace.
@@ -65,6 +68,7 @@ impl Journal {
             device: device.to_owned(),
             pid,
             process_start: clock::process_start(pid).unwrap_or_default(),
+            left: false,
             changes: Vec::new(),
         };
         Ok(Self { path: directory.join(format!("{namespace}-{device}.json")), content })
@@ -114,6 +118,18 @@ impl Journal {
     /// Strikes out what was taken back, or was not made after all.
     pub(super) fn remove(&mut self, changes: &[Change]) -> io::Result<()> {
         self.content.changes.retain(|change| !changes.contains(change));
+        self.save()
+    }
+
+    /// Takes up what another process has left: its changes are ours from now on.
+    pub(super) fn adopt(&mut self, former: Content) -> io::Result<()> {
+        self.content.changes = former.changes;
+        self.save()
+    }
+
+    /// Says that the changes are to stay although this process ends.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.content.left = true;
         self.save()
     }
 
@@ -206,6 +222,14 @@ mod tests {
         assert_eq!(stored.changes, [sysctl("a"), sysctl("b")]);
         journal.remove(&[sysctl("a")]).unwrap();
         assert_eq!(journal.stored().unwrap().unwrap().changes, [sysctl("b")]);
+        journal.leave().unwrap();
+        let left = journal.stored().unwrap().unwrap();
+        assert!(!left.is_live());
+        let mut next = Journal::new(&directory, "x0").unwrap();
+        next.adopt(left).unwrap();
+        let adopted = journal.stored().unwrap().unwrap();
+        assert!(adopted.is_live() && adopted.changes == [sysctl("b")]);
+        let mut journal = next;
         let other = Journal::new(&directory, "x1").unwrap();
         assert_eq!(other.others(), [stored_after(&journal)]);
         fs::write(journal.path(), b"{ half a fi").unwrap();

@@ -17,6 +17,7 @@ pub mod xdp_features;
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
@@ -24,12 +25,12 @@ use tokio::task::JoinHandle;
 
 pub use change::ROUTE_PROTOCOL;
 use change::{Change, Family, forwarding, our_routes, proxy_of, route_of};
-use journal::{Content, Journal};
+use journal::Journal;
 pub use plan::{DEVICE_GROUP, HostPlan, MAX_PROXIED, SetupError, Warning};
 use watch::{HostAddresses, collect, snapshot_by};
 
-/// A host that is set up. [`Host::restore`] takes it back; without that the journal stays, and the next
-/// [`Host::apply`] for the same device does it.
+/// A host that is set up. [`Host::restore`] takes it back; without that, or after [`Host::leave`], the journal stays, and
+/// the next [`Host::apply`] for the same device takes it back or over.
 #[derive(Debug)]
 pub struct Host {
     handle: Handle,
@@ -41,7 +42,7 @@ pub struct Host {
 
 impl Host {
     /// Sets the host up as `plan` says, after taking back what a process that is gone left behind for this
-    /// device. On an error, what was changed is taken back.
+    /// device, or starting from that ([`HostPlan::adopt`]). On an error, what was changed is taken back.
     pub async fn apply(plan: HostPlan) -> Result<Self, SetupError> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(SetupError::Netlink)?;
         let journal_error = |source| SetupError::Journal(plan.journal_directory.clone(), source);
@@ -52,9 +53,14 @@ impl Host {
                 let journal = journal.path().to_owned();
                 return Err(SetupError::InUse { device: plan.device, pid: stale.pid, journal });
             }
-            tracing::info!(pid = stale.pid, "taking back what an earlier process left behind");
-            undo_all(&handle, &stale.changes, &journal).await;
-            journal.clear().map_err(journal_error)?;
+            if plan.adopt {
+                tracing::info!(pid = stale.pid, "taking over what an earlier process left");
+                journal.adopt(stale).map_err(journal_error)?;
+            } else {
+                tracing::info!(pid = stale.pid, "taking back what an earlier process left behind");
+                undo_all(&handle, &stale.changes, &journal).await;
+                journal.clear().map_err(journal_error)?;
+            }
         }
         let mut host = Self { handle, connection, journal, plan, warnings: Vec::new() };
         match host.build().await {
@@ -90,10 +96,7 @@ impl Host {
             .filter(|change| depends_on_addresses(change) && !wanted.contains(change))
             .cloned()
             .collect();
-        undo_all(&self.handle, &obsolete, &self.journal).await;
-        if !obsolete.is_empty() {
-            self.journal.remove(&obsolete).map_err(|source| self.journal_error(source))?;
-        }
+        self.unmake(&obsolete).await?;
         self.make(wanted).await
     }
 
@@ -116,6 +119,14 @@ impl Host {
         self.connection.abort();
     }
 
+    /// Leaves everything as it is: for the program in the kernel, which goes on, and for the next one to take over.
+    pub fn leave(mut self) {
+        if let Err(error) = self.journal.leave() {
+            tracing::warn!(%error, journal = %self.journal.path().display(), "cannot mark the journal");
+        }
+        self.connection.abort();
+    }
+
     async fn build(&mut self) -> Result<(), SetupError> {
         let addresses = self.addresses().await?;
         self.prepare_device(&addresses).await?;
@@ -127,6 +138,9 @@ impl Host {
         }
         let device = &self.plan.device;
         changes.extend(Family::BOTH.map(|family| Change::Rules { family, device: device.clone() }));
+        let is_obsolete = |change: &&Change| !depends_on_addresses(change) && !changes.contains(change);
+        let obsolete: Vec<Change> = self.journal.changes().iter().filter(is_obsolete).cloned().collect();
+        self.unmake(&obsolete).await?;
         self.make(changes).await?;
         self.refresh().await
     }
@@ -173,11 +187,14 @@ impl Host {
 
     /// The change that turns forwarding on, if it is off or another instance turned it on.
     fn turn_forwarding_on(&mut self, family: Family) -> Option<Change> {
+        let of_family =
+            |change: &Change| matches!(change, Change::Forwarding { family: of, .. } if *of == family);
+        if let Some(adopted) = self.journal.changes().iter().find(|change| of_family(change)) {
+            return Some(adopted.clone());
+        }
         let before = sysctl::read(&forwarding(family, "all")).ok()?;
         if before == "1" {
             // Whoever ends last of those who need it takes it back.
-            let of_family =
-                |change: &Change| matches!(change, Change::Forwarding { family: of, .. } if *of == family);
             return self.journal.others().into_iter().flat_map(|other| other.changes).find(of_family);
         }
         let names = sysctl::interfaces(family.name()).unwrap_or_default();
@@ -315,6 +332,15 @@ impl Host {
         Ok(())
     }
 
+    /// Takes `changes` back and strikes them out.
+    async fn unmake(&mut self, changes: &[Change]) -> Result<(), SetupError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        undo_all(&self.handle, changes, &self.journal).await;
+        self.journal.remove(changes).map_err(|source| self.journal_error(source))
+    }
+
     async fn existing(&self) -> Result<Existing, SetupError> {
         let fail = |source| SetupError::Request { step: "list routes and neighbours".into(), source };
         let mut existing = Existing::default();
@@ -335,6 +361,40 @@ impl Host {
     }
 }
 
+/// True if a process that is gone has set up `device`, in this thread's network namespace, and nobody has taken that back:
+/// the device, if it is still there, is ours.
+pub fn is_left_behind(device: &str, journal_directory: &Path) -> Result<bool, SetupError> {
+    let journal_error = |source| SetupError::Journal(journal_directory.to_owned(), source);
+    let stored = Journal::new(journal_directory, device).and_then(|journal| journal.stored());
+    Ok(stored.map_err(journal_error)?.is_some_and(|content| !content.is_live()))
+}
+
+/// Takes back what a process that is gone has set up for `device`; false if there is nothing.
+///
+/// # Errors
+///
+/// [`SetupError::InUse`] if that process is alive.
+pub async fn undo(device: &str, journal_directory: &Path) -> Result<bool, SetupError> {
+    let journal_error = |source| SetupError::Journal(journal_directory.to_owned(), source);
+    let mut journal = Journal::new(journal_directory, device).map_err(journal_error)?;
+    let Some(stored) = journal.stored().map_err(journal_error)? else { return Ok(false) };
+    if stored.is_live() {
+        let (device, journal) = (device.to_owned(), journal.path().to_owned());
+        return Err(SetupError::InUse { device, pid: stored.pid, journal });
+    }
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(SetupError::Netlink)?;
+    let connection = tokio::spawn(connection);
+    undo_all(&handle, &stored.changes, &journal).await;
+    connection.abort();
+    journal.clear().map_err(journal_error)?;
+    Ok(true)
+}
+
+/// Where journals are kept unless somebody says otherwise.
+pub fn default_journal_directory() -> PathBuf {
+    journal::default_directory()
+}
+
 /// What there is of what can vanish by itself: a device that goes down loses its routes and proxied neighbours.
 #[derive(Debug, Default)]
 struct Existing {
@@ -348,7 +408,11 @@ impl Existing {
             Change::Proxy { address, index, .. } => self.proxies.contains(&(*address, *index)),
             Change::Route { prefix, index, .. } => self.routes.contains(&(*prefix, *index)),
             Change::Sysctl { name, after, .. } => sysctl::read(name).is_ok_and(|now| now == *after),
-            Change::Rules { .. } | Change::Forwarding { .. } => true,
+            Change::Forwarding { family, .. } => {
+                sysctl::read(&forwarding(*family, "all")).is_ok_and(|now| now == "1")
+            }
+            // Not looked for: making them once more changes nothing.
+            Change::Rules { .. } => false,
         }
     }
 }
@@ -357,9 +421,10 @@ fn depends_on_addresses(change: &Change) -> bool {
     matches!(change, Change::Route { .. } | Change::Proxy { .. } | Change::Sysctl { .. })
 }
 
-/// Takes `changes` back, the last one first. A setting that another live instance needs too is left to it.
+/// Takes `changes` back, the last one first. A setting that another instance needs too, live or left in the kernel, is left
+/// to it.
 async fn undo_all(handle: &Handle, changes: &[Change], journal: &Journal) {
-    let live = journal.others().into_iter().filter(Content::is_live);
+    let live = journal.others().into_iter().filter(|other| other.is_live() || other.left);
     let needed: Vec<Change> = live.flat_map(|other| other.changes).collect();
     for change in changes.iter().rev().filter(|change| !needed.contains(change)) {
         if let Err(error) = change.undo(handle).await {

@@ -33,6 +33,9 @@ pub struct HostPlan {
     pub proxy_interface: Option<String>,
     /// Turn forwarding on for both families, if it is off.
     pub forwarding: bool,
+    /// Take over what a process that is gone has set up for this device, instead of taking it back first: packets go on all
+    /// the while. Only for a device that has outlived that process.
+    pub adopt: bool,
     /// Where the journal of changes is kept.
     pub journal_directory: PathBuf,
 }
@@ -49,6 +52,7 @@ impl HostPlan {
             proxied6: Vec::new(),
             proxy_interface: None,
             forwarding: true,
+            adopt: false,
             journal_directory: super::journal::default_directory(),
         }
     }
