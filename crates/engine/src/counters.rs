@@ -1,5 +1,6 @@
 //! Counters: each worker has its own, nobody else writes them; a reader adds them up.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -100,18 +101,46 @@ pub struct Statistics {
     reasons: [u64; Reason::COUNT],
 }
 
+impl Default for Statistics {
+    fn default() -> Self {
+        Self { traffic: [0; Traffic::COUNT], reasons: [0; Reason::COUNT] }
+    }
+}
+
 impl Statistics {
-    pub(crate) fn sum(workers: &[Arc<Counters>]) -> Self {
-        let mut sum = Self { traffic: [0; Traffic::COUNT], reasons: [0; Reason::COUNT] };
+    pub(crate) fn add_workers(&mut self, workers: &[Arc<Counters>]) {
         for worker in workers {
-            for (to, from) in sum.traffic.iter_mut().zip(&worker.traffic) {
-                *to = to.wrapping_add(from.load(Ordering::Relaxed));
-            }
-            for (to, from) in sum.reasons.iter_mut().zip(&worker.reasons) {
+            for (to, from) in self.all_mut().zip(worker.traffic.iter().chain(&worker.reasons)) {
                 *to = to.wrapping_add(from.load(Ordering::Relaxed));
             }
         }
-        sum
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (to, from) in self.all_mut().zip(other.traffic.iter().chain(&other.reasons)) {
+            *to = to.wrapping_add(*from);
+        }
+    }
+
+    /// Every counter with its stable name: what another run can count on from.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        names().zip(self.traffic.iter().chain(&self.reasons).copied())
+    }
+
+    /// The counters with these names; others are zero. Names that no counter has (any more) are left out.
+    pub fn from_named<'n>(counts: impl IntoIterator<Item = (&'n str, u64)>) -> Self {
+        let places: HashMap<_, _> = names().zip(0usize..).collect();
+        let mut statistics = Self::default();
+        for (name, count) in counts {
+            if let Some(place) = places.get(name).and_then(|place| statistics.all_mut().nth(*place)) {
+                *place = place.wrapping_add(count);
+            }
+        }
+        statistics
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.traffic.iter_mut().chain(&mut self.reasons)
     }
 
     /// One of the traffic counters.
@@ -132,5 +161,33 @@ impl Statistics {
             .collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
+    }
+}
+
+/// The names of all counters, in their order.
+fn names() -> impl Iterator<Item = &'static str> {
+    Traffic::ALL.iter().map(|what| what.name()).chain(Reason::all().map(Reason::name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_go_on_from_their_names() {
+        let counters = Arc::new(Counters::default());
+        for (place, reason) in Reason::all().enumerate() {
+            (0..place % 3).for_each(|_| counters.reason(reason));
+        }
+        Traffic::ALL.iter().for_each(|what| counters.traffic(*what, *what as u64 + 5));
+        let mut was = Statistics::default();
+        was.add_workers(&[counters]);
+        let named: HashMap<_, _> = was.named().collect();
+        assert_eq!(named.len(), Traffic::COUNT + Reason::COUNT, "a name twice");
+        let unknown = [("what-nobody-counts", 7)];
+        let mut is = Statistics::from_named(named.into_iter().chain(unknown));
+        assert_eq!(is, was);
+        is.add(&was);
+        assert_eq!(is.traffic(Traffic::Translated), 2 * was.traffic(Traffic::Translated));
     }
 }

@@ -77,6 +77,8 @@ pub struct Engine {
     /// Held while a new configuration is compiled: one change at a time.
     change: Mutex<()>,
     workers: Mutex<Vec<Arc<Counters>>>,
+    /// What was counted before this engine began.
+    earlier: Mutex<Statistics>,
     last_tick: AtomicU64,
 }
 
@@ -95,6 +97,7 @@ impl Engine {
             options,
             change: Mutex::new(()),
             workers: Mutex::new(Vec::new()),
+            earlier: Mutex::default(),
             last_tick: AtomicU64::new(0),
         }))
     }
@@ -103,7 +106,7 @@ impl Engine {
     ///
     /// An instance keeps its state if name, kind and pool6 stay; flows that the new configuration does not allow end.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
-        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.hold();
         let old = self.current.load_full();
         let new = Arc::new(old.next(config, &self.options)?);
         self.current.store(Arc::clone(&new));
@@ -113,7 +116,7 @@ impl Engine {
 
     /// Tells the engine the addresses of the host: those that are never translated, and sources of ICMP errors.
     pub fn set_host(&self, host: HostAddresses) {
-        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.hold();
         let old = self.current.load_full();
         self.current.store(Arc::new(Generation {
             instances: old.instances.clone(),
@@ -128,7 +131,7 @@ impl Engine {
     /// Tells the engine which of the host's addresses stands in for an empty pool4: the one that the kernel would choose as
     /// source for what the instance sends. Mappings with another one end; without any, nobody gets a mapping.
     pub fn set_implicit(&self, implicit: Option<Ipv4Addr>) -> Result<(), ConfigError> {
-        let _one_at_a_time = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.hold();
         let old = self.current.load_full();
         let instances = old
             .instances
@@ -158,9 +161,16 @@ impl Engine {
         Worker::new(Arc::clone(self), counters, seed)
     }
 
-    /// The counters of all workers.
+    /// The counters of all workers, and what was counted before.
     pub fn statistics(&self) -> Statistics {
-        Statistics::sum(&self.workers.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut sum = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sum.add_workers(&self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        sum
+    }
+
+    /// Counts on from what an earlier run has counted.
+    pub fn add_statistics(&self, earlier: &Statistics) {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner).add(earlier);
     }
 
     /// The tables of the stateful instances in numbers.
@@ -175,6 +185,16 @@ impl Engine {
 
     pub(crate) fn current(&self) -> Arc<ArcSwap<Generation>> {
         Arc::clone(&self.current)
+    }
+
+    /// Keeps the configuration from changing.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who repeats flows.
+    pub(crate) fn flows(&self) -> Option<&dyn FlowSink> {
+        self.options.flows.as_deref()
     }
 
     /// For one of the workers that call within the same [`TICK`], what keeps the configuration from changing while

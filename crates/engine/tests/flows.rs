@@ -208,3 +208,49 @@ fn a_reload_takes_out_what_it_changes() {
     engine.announce_ports();
     assert_eq!(kernel.ports.lock().unwrap().len(), 1);
 }
+
+#[test]
+fn a_restart_takes_up_what_the_kernel_and_the_snapshot_have() {
+    let (old, mut worker, kernel) = engine(FIRST);
+    for port in 0..20 {
+        send(&mut worker, &question("64:ff9b::203.0.113.16", 1000 + port), 1 + usize::from(port % 4));
+    }
+    let mut snapshot = Vec::new();
+    let view = old.view("first").unwrap();
+    assert_eq!(view.sessions(xlat_nat64::Cursor::default(), 100, &mut snapshot), None);
+    let flows = kernel.flows.lock().unwrap().clone();
+    assert_eq!((snapshot.len(), flows.len()), (20, 5));
+
+    let (new, mut worker, kernel) = engine(FIRST);
+    kernel.flows.lock().unwrap().clone_from(&flows);
+    // A flow that the configuration of today does not cover, and ones that are no flows.
+    let foreign = [
+        Session { mask: ([203, 0, 113, 3], 5), client: ([7; 16], 7), ..flows[0] },
+        Session { server6: [9; 16], ..flows[0] },
+        Session { instance: 3, client: ([8; 16], 7), ..flows[0] },
+        Session { mark: 5, client: ([9; 16], 7), ..flows[0] },
+        Session { protocol: 50, ..flows[0] },
+    ];
+    kernel.flows.lock().unwrap().extend(foreign);
+    let restored = new.restore("first", snapshot.iter().copied(), 1_000_000);
+    assert_eq!((restored.restored, restored.refused), (20, 0));
+    assert_eq!(new.restore("nobody", snapshot.iter().copied(), 1_000_000).refused, 20);
+    let all = flows.iter().chain(&foreign).map(|flow| (*flow, 990));
+    let restored = new.restore_flows(all, 1_000_000);
+    assert_eq!((restored.restored, restored.refused), (5, 5));
+    assert_eq!(*kernel.flows.lock().unwrap(), flows);
+    assert_eq!(kernel.ports.lock().unwrap().len(), 20);
+    // The same masks: whatever comes next is translated as before.
+    for session in &snapshot {
+        let out = send(&mut worker, &question("64:ff9b::203.0.113.16", session.client.port), 1);
+        assert_eq!(out[ipv4::LEN..ipv4::LEN + 2], session.mask.port.to_be_bytes());
+    }
+    assert_eq!(new.gauges()[0].gauges.sessions, [0, 20, 0]);
+    let mut sessions = Vec::new();
+    new.view("first").unwrap().sessions(xlat_nat64::Cursor::default(), 100, &mut sessions);
+    assert!(flows.len() <= sessions.iter().filter(|session| session.promoted).count());
+
+    new.add_statistics(&old.statistics());
+    let translated = |engine: &Engine| engine.statistics().traffic(xlat_engine::Traffic::Translated);
+    assert_eq!(translated(&new), translated(&old) + 20);
+}

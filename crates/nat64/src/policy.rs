@@ -268,6 +268,11 @@ impl Policy {
         self.pool(protocol).address(address).is_some()
     }
 
+    /// Whether a transport address may become the mask of a packet with this firewall mark.
+    pub fn is_candidate(&self, protocol: Protocol, mark: u32, mask: Transport4) -> bool {
+        self.set(protocol, mark).is_some_and(|set| set.contains(mask))
+    }
+
     /// How long a session under `timer` lives without traffic.
     pub fn lifetime(&self, timer: Timer) -> Duration {
         Duration::from_millis(self.lifetimes[timer.index()])
