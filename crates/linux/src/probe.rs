@@ -1,5 +1,7 @@
 //! One place that finds out what this host offers. Everything else asks it, and `xlat check` prints it.
 
+mod fast_path;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -9,6 +11,7 @@ use crate::clock;
 use crate::netlink::sysctl;
 use crate::privileges::Capabilities;
 use crate::tun::{OffloadSupport, Tun};
+pub use fast_path::FastPathSupport;
 
 /// What this host offers to a translator.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct Probe {
     pub forwarding6: bool,
     /// Cores that this process may use.
     pub cores: usize,
+    /// What there is for a program in the kernel.
+    pub fast_path: FastPathSupport,
 }
 
 /// What a TUN device of this host has.
@@ -45,12 +50,14 @@ pub struct TunSupport {
 }
 
 impl Probe {
-    /// Looks. For a moment there is a TUN device named after this process; nothing else is changed.
+    /// Looks. For a moment there are a TUN device named after this process and, in a network namespace of its own, what the
+    /// program in the kernel is tried out on; nothing else is changed.
     pub fn run() -> Self {
-        let (kernel, machine) = kernel();
+        let (release, machine) = kernel();
         let on = |name: &str| sysctl::read(name).is_ok_and(|value| value == "1");
         Self {
-            kernel,
+            fast_path: fast_path::run(&release),
+            kernel: release,
             machine,
             tun_driver: Path::new("/dev/net/tun").exists(),
             tun: tun(),
@@ -77,7 +84,7 @@ impl Probe {
         };
         let ports = |(low, high)| format!("{low}-{high}");
         let unknown = || "unknown".to_owned();
-        vec![
+        let mut rows = vec![
             ("kernel", format!("{} {}", self.kernel, self.machine)),
             ("cores", self.cores.to_string()),
             ("/dev/net/tun", yes(self.tun_driver)),
@@ -88,8 +95,15 @@ impl Probe {
             ("ephemeral ports", self.ephemeral_ports.map_or_else(unknown, ports)),
             ("ipv4 forwarding", yes(self.forwarding4)),
             ("ipv6 forwarding", yes(self.forwarding6)),
-        ]
+        ];
+        rows.extend(self.fast_path.rows());
+        rows
     }
+}
+
+/// What there is for a program in the kernel, alone. Takes as long as the kernel needs to verify the programs.
+pub fn fast_path() -> FastPathSupport {
+    fast_path::run(&kernel().0)
 }
 
 impl fmt::Display for Probe {
@@ -140,6 +154,11 @@ mod tests {
         let probe = Probe::run();
         assert!(probe.rows().iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
         assert!(probe.kernel.contains('.'));
-        assert_eq!(probe.to_string().lines().count(), probe.rows().len());
+        println!("{probe}");
+        let lines = |value: &str| value.lines().count();
+        assert_eq!(
+            lines(&probe.to_string()),
+            probe.rows().iter().map(|(_, value)| lines(value)).sum::<usize>()
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{block_on, eventually, in_namespace, run, state};
 use xlat_linux::netlink::watch::Watcher;
-use xlat_linux::netlink::{Host, HostPlan, SetupError, Warning, is_left_behind, undo};
+use xlat_linux::netlink::{Host, HostPlan, SetupError, Warning, owner, undo};
 use xlat_linux::tun::Tun;
 
 const CHILD: &str = "XLAT_TEST_CRASH_CHILD";
@@ -366,8 +366,9 @@ fn what_was_left_is_adopted_without_a_gap() {
         block_on(async { Host::apply(plan("xa0", &directory)).await.unwrap().leave() });
         let set_up = state();
         drop(tun);
-        assert!(is_left_behind("xa0", &directory.0).unwrap());
-        assert!(!is_left_behind("xa1", &directory.0).unwrap());
+        let left = owner("xa0", Some(&directory.0)).unwrap().unwrap();
+        assert_eq!((left.pid, left.alive), (std::process::id(), false));
+        assert_eq!(owner("xa1", Some(&directory.0)).unwrap(), None);
 
         let tun = Tun::reopen("xa0", 1).unwrap();
         // Whatever is taken away for a moment is told of.

@@ -26,6 +26,7 @@ mod tc;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot set up its scene fails")]
 mod tests;
+mod trial;
 
 pub use attach::{Attachment, Hook, How, Ingress, XdpMode, attachments, flush};
 pub use counters::Statistics;
@@ -36,3 +37,4 @@ pub use maps::Maps;
 pub use own_ports::OwnPorts;
 pub use pins::Pins;
 pub use program::{FastPath, Opened, ProgramReport, Sizes};
+pub(crate) use trial::Trial;

@@ -70,6 +70,11 @@ impl Pins {
         Ok(pins.root.is_dir().then_some(pins))
     }
 
+    /// Where the host has a BPF file system that would be used.
+    pub fn mounted() -> Option<PathBuf> {
+        Self::base(None)
+    }
+
     /// The namespace's directory.
     pub fn root(&self) -> &Path {
         &self.root

@@ -118,7 +118,7 @@ impl FastPath {
 /// Makes or takes up the maps, and links the programs with them.
 pub(super) fn open_maps(pins: &Pins, sizes: Sizes) -> Result<(Ebpf, Maps, Opened), FastPathError> {
     let opened = inspect(pins)?;
-    let object = load(pins, sizes)?;
+    let object = load(Some(pins), sizes)?;
     // aya has just made or opened what is pinned now.
     let maps = Maps::open(pins)?
         .ok_or_else(|| FastPathError::Mismatch(format!("the object has no map {}", maps::CONFIG)))?;
@@ -165,13 +165,16 @@ fn inspect(pins: &Pins) -> Result<Opened, FastPathError> {
     })
 }
 
-fn load(pins: &Pins, sizes: Sizes) -> Result<Ebpf, FastPathError> {
-    let directory = pins.directory();
+/// Makes the maps, or takes up those that are pinned; without `pins` they go with the programs.
+pub(super) fn load(pins: Option<&Pins>, sizes: Sizes) -> Result<Ebpf, FastPathError> {
+    let directory = pins.map(Pins::directory);
     let mut loader = EbpfLoader::new();
     // The programs need no type information of the running kernel.
     loader.btf(None);
     for shape in &SHAPES {
-        loader.map_pin_path(shape.name, directory.join(shape.name));
+        if let Some(directory) = &directory {
+            loader.map_pin_path(shape.name, directory.join(shape.name));
+        }
         match shape.entries {
             Entries::Flows => loader.map_max_entries(shape.name, sizes.max_flows.max(1)),
             Entries::Eam => loader.map_max_entries(shape.name, sizes.max_eam.max(1)),
@@ -188,7 +191,7 @@ fn load(pins: &Pins, sizes: Sizes) -> Result<Ebpf, FastPathError> {
 }
 
 /// Lets the kernel verify a program.
-fn program(object: &mut Ebpf, name: &'static str) -> Result<OwnedFd, FastPathError> {
+pub(super) fn program(object: &mut Ebpf, name: &'static str) -> Result<OwnedFd, FastPathError> {
     let missing = || FastPathError::Mismatch(format!("the object has no program {name}"));
     let loaded = match object.program_mut(name).ok_or_else(missing)? {
         Program::SchedClassifier(program) => program.load().and_then(|()| program.fd()),
@@ -216,7 +219,7 @@ fn optional(program: Result<OwnedFd, FastPathError>) -> Option<OwnedFd> {
     program.inspect_err(|error| tracing::warn!("without XDP: {error}")).ok()
 }
 
-fn report(name: &'static str, program: &OwnedFd) -> Option<ProgramReport> {
+pub(super) fn report(name: &'static str, program: &OwnedFd) -> Option<ProgramReport> {
     let info: bpf::ProgramInfo = bpf::info(program).ok()?;
     Some(ProgramReport {
         name,

@@ -6,6 +6,7 @@
 
 mod change;
 mod journal;
+mod owner;
 mod plan;
 pub(crate) mod raw;
 pub mod sysctl;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 pub use change::ROUTE_PROTOCOL;
 use change::{Change, Family, forwarding, our_routes, proxy_of, route_of};
 use journal::Journal;
+pub use owner::{Owner, owner};
 pub use plan::{DEVICE_GROUP, HostPlan, MAX_PROXIED, SetupError, Warning};
 use watch::{HostAddresses, collect, snapshot_by};
 
@@ -359,14 +361,6 @@ impl Host {
     fn journal_error(&self, source: io::Error) -> SetupError {
         SetupError::Journal(self.journal.path().to_owned(), source)
     }
-}
-
-/// True if a process that is gone has set up `device`, in this thread's network namespace, and nobody has taken that back:
-/// the device, if it is still there, is ours.
-pub fn is_left_behind(device: &str, journal_directory: &Path) -> Result<bool, SetupError> {
-    let journal_error = |source| SetupError::Journal(journal_directory.to_owned(), source);
-    let stored = Journal::new(journal_directory, device).and_then(|journal| journal.stored());
-    Ok(stored.map_err(journal_error)?.is_some_and(|content| !content.is_live()))
 }
 
 /// Takes back what a process that is gone has set up for `device`; false if there is nothing.
