@@ -224,6 +224,31 @@ pub fn flush(pins: &Pins) -> Result<(), FastPathError> {
     pins.remove()
 }
 
+/// Removes the pins of other namespaces in which nothing is left to translate: every interface that a program sat on is gone,
+/// most likely with the namespace. Their maps would take memory until the next boot.
+pub(super) fn remove_abandoned(pins: &Pins) {
+    for other in pins.siblings() {
+        let directories = || other.others().into_iter().chain([other.directory()]);
+        let attached: Vec<_> = directories()
+            .flat_map(|directory| {
+                attachments_in(&directory).into_iter().map(move |found| (directory.clone(), found))
+            })
+            .collect();
+        // A filter cannot be seen from here.
+        let is_gone =
+            |(directory, found): &(PathBuf, Attachment)| found.how != How::Tc && !is_alive(directory, *found);
+        if attached.is_empty() || !attached.iter().all(is_gone) {
+            continue;
+        }
+        // A daemon that is at work there will attach again.
+        let removed = other.try_lock(1).and_then(|_lock| other.remove());
+        match removed {
+            Ok(()) => tracing::info!(pins = %other.root().display(), "removed what an ended namespace left"),
+            Err(error) => tracing::debug!(%error, "pins without interfaces are kept"),
+        }
+    }
+}
+
 fn take_all_off(directory: &Path) -> Result<(), FastPathError> {
     let take = |attachment| take_off(directory, attachment).map_err(|source| failed(attachment, source));
     attachments_in(directory).into_iter().try_for_each(take)

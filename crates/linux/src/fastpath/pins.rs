@@ -85,6 +85,12 @@ impl Pins {
         self.root.join(format!("v{LAYOUT}"))
     }
 
+    /// The pins of other network namespaces.
+    pub(super) fn siblings(&self) -> Vec<Self> {
+        let all = self.root.parent().map(entries).unwrap_or_default();
+        all.into_iter().filter(|root| *root != self.root && root.is_dir()).map(|root| Self { root }).collect()
+    }
+
     /// Directories of other versions.
     pub(super) fn others(&self) -> Vec<PathBuf> {
         let own = self.directory();
@@ -106,9 +112,14 @@ impl Pins {
 
     /// Keeps other daemons away. One that is just ending is waited for.
     pub(super) fn lock(&self) -> Result<Lock, FastPathError> {
+        self.try_lock(LOCK_TRIES)
+    }
+
+    /// The same with `tries`.
+    pub(super) fn try_lock(&self, tries: u32) -> Result<Lock, FastPathError> {
         let fail = |source| FastPathError::Pin { step: "lock", path: self.root.clone(), source };
         let lock = Lock(File::open(&self.root).map_err(fail)?);
-        for _ in 0..LOCK_TRIES {
+        for _ in 0..tries {
             match lock.set(libc::LOCK_EX | libc::LOCK_NB) {
                 Ok(()) => return Ok(lock),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(fail(error)),
@@ -145,11 +156,10 @@ impl Pins {
     fn remove_those_of_the_dead(&self) {
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let inode = |path: &Path| Some(name(path)?.split_once('-')?.0.to_owned());
-        let siblings = self.root.parent().map(entries).unwrap_or_default();
-        let dead = |path: &PathBuf| *path != self.root && inode(path) == inode(&self.root);
-        for path in siblings.into_iter().filter(dead) {
-            if let Err(error) = remove_all(&path) {
-                tracing::warn!(%error, path = %path.display(), "cannot remove the pins of a namespace that is gone");
+        let dead = |pins: &Self| inode(&pins.root) == inode(&self.root);
+        for pins in self.siblings().into_iter().filter(dead) {
+            if let Err(error) = pins.remove() {
+                tracing::warn!(%error, "cannot remove the pins of a namespace that is gone");
             }
         }
     }

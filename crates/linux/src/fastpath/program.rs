@@ -7,6 +7,7 @@ use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xlat_fastpath::{LAYOUT, maps, programs};
 
+use super::attach::remove_abandoned;
 use super::bpf::{self, MapInfo};
 use super::error::FastPathError;
 use super::maps::Maps;
@@ -85,6 +86,7 @@ impl FastPath {
     /// Without permission, on a kernel that does not accept the programs, or while another daemon works here.
     pub fn open(pins: &Pins, sizes: Sizes) -> Result<(Self, Opened), FastPathError> {
         let lock = pins.lock()?;
+        remove_abandoned(pins);
         let (mut object, maps, opened) = open_maps(pins, sizes)?;
         let fast_path = Self {
             maps,

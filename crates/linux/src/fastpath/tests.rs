@@ -330,6 +330,30 @@ fn links_outlive_the_daemon_and_change_their_program() {
 }
 
 #[test]
+fn what_an_ended_namespace_left_is_removed() {
+    with_pins(|_, pins| {
+        run("ip link add x0 type veth peer name y0");
+        let (fast_path, _) = open(&pins);
+        fast_path.attach_ingress(interface("x0"), XdpMode::Off).unwrap();
+        drop(fast_path);
+        // As if it were another namespace's.
+        let other = pins.root().with_file_name("1-1");
+        fs::rename(pins.root(), &other).unwrap();
+        let parent = other.parent().unwrap().parent().unwrap();
+        let pins = Pins::find(Some(parent)).unwrap();
+        attach::remove_abandoned(&pins);
+        assert!(other.exists());
+        run("ip link del x0");
+        let lock = pins.siblings()[0].lock().unwrap();
+        attach::remove_abandoned(&pins);
+        assert!(other.exists());
+        drop(lock);
+        attach::remove_abandoned(&pins);
+        assert!(!other.exists());
+    });
+}
+
+#[test]
 fn another_version_is_replaced_on_its_links() {
     with_pins(|_, pins| {
         run("ip link add x0 type veth peer name y0");
