@@ -168,8 +168,7 @@ fn add_instance(
     let takes_all =
         |other: &Instance| other.kind.translator() == translator && of(&other.name) == Framework::Netfilter;
     if framework == Framework::Netfilter && config.instances.iter().any(takes_all) {
-        return Err(Error::exists("This namespace already has a Netfilter Jool instance.")
-            .with_help("use --iptables for further ones; here it makes no other difference"));
+        return Err(Error::exists("This namespace already has a Netfilter Jool instance."));
     }
     context.frameworks.insert(name.clone(), framework);
     config.instances.push(instance);

@@ -11,6 +11,7 @@ use crate::api::Translator;
 use crate::error::Error;
 
 /// One option.
+#[derive(Debug)]
 pub struct Key {
     /// As commands and files have it.
     pub name: &'static str,
@@ -327,8 +328,7 @@ pub(crate) fn no_suffix<P: PartialEq + std::fmt::Display>(prefix: &P, right: &P)
     if prefix == right {
         return Ok(());
     }
-    let help = format!("the prefix that contains it is {right}");
-    Err(Error::invalid(format!("'{prefix}' seems to have a suffix; please fix.")).with_help(help))
+    Err(Error::invalid(format!("'{prefix}' seems to have a suffix; please fix.")))
 }
 
 /// RFC 6052 2.2.

@@ -14,6 +14,9 @@ use crate::api::{self, Pool4Block, Pool4Row};
 const ITERATIONS_MIN: u64 = 1024;
 const ITERATIONS_MAX: u64 = 8192;
 
+/// The ranges of a set by address.
+type Set = (MaxIterations, BTreeMap<Ipv4Addr, Vec<(u16, u16)>>);
+
 /// Adds a block to its set. `iterations` holds for the whole set from then on, if given.
 pub(crate) fn add(pool4: &mut Vec<Pool4Entry>, block: &Pool4Block, iterations: Option<MaxIterations>) {
     let protocol = block.protocol.model();
@@ -70,9 +73,10 @@ pub(crate) fn has(nat64: &Nat64, protocol: Protocol, address: Ipv4Addr, port: u1
 
 /// One row for each address and range of the sets of a protocol: marks descending, addresses and ports ascending.
 pub(crate) fn rows(pool4: &[Pool4Entry], protocol: api::Protocol) -> Vec<Pool4Row> {
-    let mut sets: BTreeMap<u32, (MaxIterations, BTreeMap<Ipv4Addr, Vec<(u16, u16)>>)> = BTreeMap::new();
+    let mut sets: BTreeMap<u32, Set> = BTreeMap::new();
     for entry in pool4.iter().filter(|entry| entry.protocol == protocol.model()) {
-        let (_, addresses) = sets.entry(entry.mark).or_insert((entry.max_iterations, BTreeMap::new()));
+        let (_, addresses) =
+            sets.entry(entry.mark).or_insert_with(|| (entry.max_iterations, BTreeMap::new()));
         let (first, last) = (u32::from(entry.prefix.network()), u32::from(entry.prefix.broadcast()));
         for address in first..=last {
             addresses.entry(address.into()).or_default().push((*entry.ports.start(), *entry.ports.end()));
