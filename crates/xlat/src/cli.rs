@@ -103,6 +103,9 @@ pub(crate) struct Run {
     /// The configuration: TOML, or one of Jool's JSON files
     #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
+    /// Begin without any instance instead of with the file: the API makes them
+    #[arg(long, hide = true)]
+    pub(crate) empty: bool,
     /// How much is logged: error, warn, info, debug, trace, or as in the environment variable RUST_LOG
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -9,6 +9,7 @@ mod explain;
 mod failure;
 mod generate;
 mod host;
+mod jool;
 mod logging;
 mod run;
 
@@ -21,6 +22,14 @@ use cli::{Cli, Command};
 use failure::Outcome;
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    // Called by one of Jool's names, or with it as the first word.
+    for (at, word) in words.iter().enumerate().take(2) {
+        let name = word.rsplit('/').next().filter(|_| at == 0).unwrap_or(word);
+        if let Some(program) = jool::Program::named(name) {
+            return jool::main(program, words.get(at + 1..).unwrap_or_default());
+        }
+    }
     execute(Cli::parse().command).unwrap_or_else(|failure| {
         // Without a standard error there is nobody to tell.
         let _ = writeln!(io::stderr(), "xlat: {failure}");

@@ -76,7 +76,10 @@ impl Daemon {
             .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
         let mut addresses = watcher.subscribe();
         let now = addresses.borrow_and_update().clone();
-        let Loaded { config, .. } = load(&arguments.config, &now)?;
+        let config = match arguments.empty {
+            true => Config::default(),
+            false => load(&arguments.config, &now)?.config,
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let tun = Tun::create(&config.device.name, config.device.queues.map_or(cores, usize::from))?;
         let options = EngineOptions {
