@@ -18,6 +18,9 @@ const NAME: &CStr = c"xlatprobe";
 /// Since when `bpf_fib_lookup` heeds the firewall mark.
 const FIB_MARK: (u32, u32) = (6, 10);
 
+/// A way to attach: an error says why it cannot be had, `None` that it could not be tried.
+type Way = Option<Result<(), String>>;
+
 /// What can be had; an error says why something cannot.
 #[derive(Clone, Debug)]
 pub struct FastPathSupport {
@@ -27,14 +30,14 @@ pub struct FastPathSupport {
     /// bpf(2) itself, which is not permitted.
     pub programs: Result<Vec<ProgramReport>, String>,
     /// tcx (Linux 6.6).
-    pub tcx: Result<(), String>,
+    pub tcx: Way,
     /// tc filters.
-    pub tc: Result<(), String>,
+    pub tc: Way,
     /// XDP in the driver, of the virtual Ethernet pairs that every kernel has; of other drivers see
     /// [`crate::netlink::xdp_features`].
-    pub xdp: Result<(), String>,
+    pub xdp: Way,
     /// The same with frags (Linux 5.18).
-    pub xdp_frags: Result<(), String>,
+    pub xdp_frags: Way,
     /// The program's route look-ups heed firewall marks.
     pub fib_mark: bool,
 }
@@ -43,18 +46,22 @@ impl FastPathSupport {
     /// Whether there can be a program in the kernel at all; if not, why.
     pub fn usable(&self) -> Result<(), String> {
         self.programs.as_ref().map_err(Clone::clone)?;
-        self.tcx.clone().or_else(|_| self.tc.clone())
+        match (&self.tcx, &self.tc) {
+            (Some(Err(_)), Some(Err(why))) => Err(why.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// What was found, as rows of a name and a value for people.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
-        let yes = |result: &Result<(), String>| match result {
-            Ok(()) => "yes".to_owned(),
-            Err(why) => format!("no: {why}"),
+        let yes = |way: &Way| match way {
+            Some(Ok(())) => "yes".to_owned(),
+            Some(Err(why)) => format!("no: {why}"),
+            None => "unknown: there is no network namespace to try it in".to_owned(),
         };
         let bpffs = self.bpffs.as_ref().map(|path| path.display().to_string());
         let mut rows = vec![
-            ("fast path", yes(&self.usable())),
+            ("fast path", yes(&Some(self.usable()))),
             ("bpf file system", bpffs.unwrap_or_else(|| "none is mounted".to_owned())),
         ];
         let Ok(programs) = &self.programs else { return rows };
@@ -76,41 +83,32 @@ pub(super) fn run(release: &str) -> FastPathSupport {
     let fib_mark = version(release) >= FIB_MARK;
     let tried =
         std::thread::Builder::new().name("xlat-probe".to_owned()).spawn(try_out).map(|thread| thread.join());
-    let untold = || "could not be tried".to_owned();
-    let unknown = || Err(untold());
-    let none = FastPathSupport {
-        bpffs,
-        programs: Err(untold()),
-        tcx: unknown(),
-        tc: unknown(),
-        xdp: unknown(),
-        xdp_frags: unknown(),
-        fib_mark,
+    let untried = || Err("could not be tried".to_owned());
+    let (programs, [tcx, tc, xdp, xdp_frags]) = match tried {
+        Ok(Ok(tried)) => tried,
+        Ok(Err(_)) | Err(_) => (untried(), Default::default()),
     };
-    match tried {
-        Ok(Ok(Ok((programs, [tcx, tc, xdp, xdp_frags])))) => {
-            FastPathSupport { programs: Ok(programs), tcx, tc, xdp, xdp_frags, ..none }
-        }
-        Ok(Ok(Err(why))) => FastPathSupport { programs: Err(why), ..none },
-        Ok(Err(_)) | Err(_) => none,
-    }
+    FastPathSupport { bpffs, programs, tcx, tc, xdp, xdp_frags, fib_mark }
 }
 
-type Tried = (Vec<ProgramReport>, [Result<(), String>; 4]);
-
 /// Loads the programs and attaches them in every way. The thread's namespace ends with it.
-fn try_out() -> Result<Tried, String> {
-    let trial = Trial::load().map_err(|error| error.to_string())?;
+fn try_out() -> (Result<Vec<ProgramReport>, String>, [Way; 4]) {
+    let trial = match Trial::load() {
+        Ok(trial) => trial,
+        // Behind the first line comes the verifier's log, which `xlat run` prints.
+        Err(error) => {
+            let text = error.to_string();
+            return (Err(text.lines().next().unwrap_or_default().to_owned()), Default::default());
+        }
+    };
     // SAFETY: the call takes an integer and changes this thread only.
     let interface = match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
-        0 => pair(),
-        _ => Err(io::Error::last_os_error()),
+        0 => pair().ok(),
+        _ => None,
     };
-    let ways = match interface {
-        Ok(interface) => trial.attach(interface).map(|way| way.map_err(|error| error.to_string())),
-        Err(error) => [0; 4].map(|_| Err(format!("no network namespace to try it in: {error}"))),
-    };
-    Ok((trial.reports(), ways))
+    let way = |way: io::Result<()>| Some(way.map_err(|error| error.to_string()));
+    let ways = interface.map(|interface| trial.attach(interface).map(way));
+    (Ok(trial.reports()), ways.unwrap_or_default())
 }
 
 /// Makes a pair of interfaces; the index of one.
