@@ -199,7 +199,8 @@ pub fn host_bit6(address: [u8; 16]) -> (usize, u64) {
 /// The same for its halves in memory order.
 #[inline(always)]
 pub const fn host_bit6_of(address: [u64; 2]) -> (usize, u64) {
-    bit((address[0].wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(address[1]) >> 32) as u32 ^ address[1] as u32)
+    bit((address[0].wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(address[1]) >> 32) as u32
+        ^ address[1] as u32)
 }
 
 #[inline(always)]

@@ -183,7 +183,8 @@ pub const fn header4(
     let sum = first as u64 + second as u64 + third as u64 + src as u64 + dst as u64;
     let checksum = !fold(sum);
     // The checksum is already in memory order: its place is the word's second half in memory.
-    let third = third | if cfg!(target_endian = "little") { (checksum as u32) << 16 } else { checksum as u32 };
+    let third =
+        third | if cfg!(target_endian = "little") { (checksum as u32) << 16 } else { checksum as u32 };
     [first, second, third, src, dst]
 }
 

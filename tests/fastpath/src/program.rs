@@ -1,0 +1,311 @@
+//! The committed object, loaded; its maps as the daemon would fill them; one packet through it.
+
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::EbpfLoader;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::programs::{Program as Loaded, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use xlat_config::{Config as Configuration, Kind};
+use xlat_engine::{FastPathPlan, deny_entries, eam_entries};
+use xlat_fastpath::config::{
+    Config, Instance, Link, Steer, SteerPrefix4, SteerPrefix6, config_flag, host_bit4, host_bit6,
+    instance_flag, link_flag,
+};
+use xlat_fastpath::count::{COUNT, Counter};
+use xlat_fastpath::flow::{Key4, Key6, Session, To4, To6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
+use xlat_fastpath::{LAYOUT, maps, programs};
+use xlat_translate::refused::HostAddresses;
+use zerocopy::IntoBytes;
+
+use crate::world::{OWN, ROUTER, World};
+
+/// The committed object.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../crates/linux/bpf/xlat.bpf.o");
+
+/// Which program a packet goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// tc at an interface's ingress.
+    Ingress,
+    /// XDP.
+    Xdp,
+}
+
+/// What the program said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The packet goes on to the host.
+    Pass,
+    /// The packet goes elsewhere; unchanged, that is to the daemon.
+    Sent,
+    /// Dropped.
+    Drop,
+}
+
+/// The program in the kernel.
+#[derive(Debug)]
+pub struct Program {
+    ebpf: Ebpf,
+    world: World,
+    config: Config,
+    out: Vec<u8>,
+}
+
+impl Program {
+    /// Loads everything, in the namespace `world`.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it; the verifier's log is in the message.
+    pub fn load(world: World) -> Result<Self, String> {
+        let mut loader = EbpfLoader::new();
+        for map in [maps::FLOWS4, maps::FLOWS6, maps::EAM4, maps::EAM6, maps::DENY4] {
+            loader.map_max_entries(map, 1 << 18);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|e| format!("{e:?}"))?;
+        for (name, program) in ebpf.programs_mut() {
+            match program {
+                Loaded::SchedClassifier(program) => program.load(),
+                Loaded::Xdp(program) => program.load(),
+                _other => continue,
+            }
+            .map_err(|e| format!("{name}: {e:?}"))?;
+        }
+        let mut program = Self { ebpf, world, config: Config::default(), out: vec![0; 1 << 16] };
+        let link = Link {
+            mac: OWN,
+            flags: link_flag::KNOWN | link_flag::ETHERNET | link_flag::INGRESS | link_flag::XDP_TARGET,
+            mtu: 1500,
+        };
+        program.set_link(program.world.interface, link)?;
+        Ok(program)
+    }
+
+    /// The interface's properties.
+    pub fn set_link(&mut self, interface: u32, link: Link) -> Result<(), String> {
+        self.set(maps::LINKS, interface, words::<{ size_of::<Link>() }>(&link))
+    }
+
+    /// Brings a configuration into the maps; every packet is ours then.
+    pub fn configure(&mut self, config: &Configuration, host: &HostAddresses) -> Result<(), String> {
+        let plan = FastPathPlan::of(config, host, &[], None);
+        for (index, instance) in plan.instances.iter().enumerate() {
+            let table = index as u32 + 1;
+            self.set_instance(index as u32, &Instance { table, ..*instance })?;
+            let Some(Kind::Siit(siit)) = config.instances.get(index).map(|instance| &instance.kind) else {
+                continue;
+            };
+            for ((key4, eam4), (key6, eam6)) in eam_entries(config, siit, &[], table) {
+                self.put(maps::EAM4, entry::<EamKey4, Eam4, 12, 24>(&key4, &eam4))?;
+                self.put(maps::EAM6, entry::<EamKey6, Eam6, 24, 12>(&key6, &eam6))?;
+            }
+            for key in deny_entries(siit, table) {
+                self.put(maps::DENY4, entry::<EamKey4, u32, 12, 4>(&key, &1))?;
+            }
+        }
+        let mut bits = [0u64; 1024];
+        let own4 = host.own4().iter().map(|address| host_bit4(address.octets()));
+        let own6 = host.global6().iter().map(|address| host_bit6(address.octets()));
+        own4.chain(own6).for_each(|(word, bit)| bits[word] |= bit);
+        self.set(maps::HOST, 0, words::<8192>(&bits))?;
+        let has = |wanted: u32| {
+            let mask = instance_flag::ENABLED | instance_flag::STATELESS;
+            plan.instances
+                .iter()
+                .position(|instance| instance.flags & mask == wanted | instance_flag::ENABLED)
+        };
+        let (stateful, stateless) = (has(0), has(instance_flag::STATELESS));
+        let mut config = Config {
+            layout: LAYOUT,
+            flags: config_flag::INGRESS,
+            outlive: u32::MAX,
+            device: self.world.device,
+            route_generation: self.config.route_generation + 1,
+            instances: plan.instances.len() as u32,
+            steer4_count: 1,
+            steer6_count: 1,
+            ..Config::default()
+        };
+        if stateful.is_some() {
+            config.flags |= config_flag::STATEFUL;
+        }
+        if let Some(index) = stateless {
+            config.flags |= config_flag::STATELESS;
+            config.stateless = index as u32;
+        }
+        self.set_config(config)
+    }
+
+    /// The configuration as it was written last.
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
+    /// Writes the configuration.
+    pub fn set_config(&mut self, config: Config) -> Result<(), String> {
+        self.config = config;
+        self.set(maps::CONFIG, 0, words::<{ size_of::<Config>() }>(&config))
+    }
+
+    /// Steers only these.
+    pub fn steer(&mut self, steer4: &[SteerPrefix4], steer6: &[SteerPrefix6]) -> Result<(), String> {
+        let mut config = self.config;
+        config.steer4_count = steer4.len() as u32;
+        config.steer6_count = steer6.len() as u32;
+        config.steer4.iter_mut().zip(steer4).for_each(|(to, from)| *to = *from);
+        config.steer6.iter_mut().zip(steer6).for_each(|(to, from)| *to = *from);
+        self.set_config(config)
+    }
+
+    /// Says that a port of the host's address in `slot` has a BIB entry, or that none has.
+    pub fn own_port(&mut self, slot: u32, protocol: u32, port: Option<u16>) -> Result<(), String> {
+        let mut bits = [0u64; 1024];
+        if let Some(port) = port {
+            bits[usize::from(port >> 6)] |= 1 << (port & 63);
+        }
+        self.set(maps::OWN_PORTS, slot * 3 + protocol, words::<8192>(&bits))
+    }
+
+    /// Writes one instance.
+    pub fn set_instance(&mut self, index: u32, instance: &Instance) -> Result<(), String> {
+        self.set(maps::INSTANCES, index, words::<{ size_of::<Instance>() }>(instance))
+    }
+
+    /// Brings a flow in.
+    pub fn promote(&mut self, session: &Session) -> Result<(), String> {
+        self.put(maps::FLOWS4, entry::<Key4, To6, 16, 64>(&session.key4(), &session.to6(0)))?;
+        self.put(maps::FLOWS6, entry::<Key6, To4, 40, 48>(&session.key6(), &session.to4(0)))
+    }
+
+    /// Sends an IP packet through one of the programs; gives what it said and the packet as it left it.
+    pub fn run(&mut self, hook: Hook, packet: &[u8], mark: u32) -> Result<(Said, Vec<u8>), String> {
+        let (value, frame, _cost) = self.repeat(hook, &frame(packet), mark, 1)?;
+        let said = match (hook, value as i32) {
+            (Hook::Ingress, -1) | (Hook::Xdp, 2) => Said::Pass,
+            (Hook::Ingress, 7) | (Hook::Xdp, 3 | 4) => Said::Sent,
+            (Hook::Ingress, 2) | (Hook::Xdp, 1) => Said::Drop,
+            (_, other) => return Err(format!("{hook:?} answered {other}")),
+        };
+        Ok((said, frame))
+    }
+
+    /// Sends a frame through, `repeat` times (the packet is not restored in between); gives the answer, the frame and the
+    /// time of one run.
+    pub fn repeat(
+        &mut self,
+        hook: Hook,
+        frame: &[u8],
+        mark: u32,
+        repeat: u32,
+    ) -> Result<(u32, Vec<u8>, Duration), String> {
+        let context = match hook {
+            Hook::Ingress => skb_context(self.world.interface, mark),
+            Hook::Xdp => xdp_context(self.world.interface, frame.len()),
+        };
+        self.out.resize(1 << 16, 0);
+        let mut options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut self.out),
+            ctx_in: Some(&context),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        if context.is_empty() {
+            options.ctx_in = None;
+        }
+        let result = match hook {
+            Hook::Ingress => {
+                let program: &SchedClassifier = find(&self.ebpf, programs::INGRESS)?;
+                program.test_run(options)
+            }
+            Hook::Xdp => {
+                let program: &Xdp = find(&self.ebpf, programs::XDP)?;
+                program.test_run(options)
+            }
+        }
+        .map_err(|e| format!("{e:?}"))?;
+        let len = (result.data_size_out as usize).min(self.out.len());
+        Ok((result.return_value, self.out[..len].to_vec(), result.duration))
+    }
+
+    /// All counters that are not zero, by name.
+    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, String> {
+        let map = self.ebpf.map(maps::COUNTERS).ok_or("no such map")?;
+        let map = PerCpuArray::<_, u64>::try_from(map).map_err(|e| e.to_string())?;
+        let mut named = Vec::new();
+        for index in 0..COUNT {
+            let sum = map.get(&index, 0).map_err(|e| e.to_string())?.iter().sum();
+            if sum != 0 {
+                named.push((Counter::ALL[index as usize].name(), sum));
+            }
+        }
+        Ok(named)
+    }
+
+    fn set<const N: usize>(&mut self, map: &str, index: u32, value: [u8; N]) -> Result<(), String> {
+        let map = self.ebpf.map_mut(map).ok_or("no such map")?;
+        let mut map = Array::<_, [u8; N]>::try_from(map).map_err(|e| e.to_string())?;
+        map.set(index, value, 0).map_err(|e| e.to_string())
+    }
+
+    fn put<const K: usize, const V: usize>(
+        &mut self,
+        map: &str,
+        (key, value): ([u8; K], [u8; V]),
+    ) -> Result<(), String> {
+        let map: &mut Map = self.ebpf.map_mut(map).ok_or("no such map")?;
+        let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> =
+            HashMap::try_from(map).map_err(|e| e.to_string())?;
+        map.insert(key, value, 0).map_err(|e| e.to_string())
+    }
+}
+
+/// An Ethernet frame for this station from the router.
+pub fn frame(packet: &[u8]) -> Vec<u8> {
+    let kind: [u8; 2] = if packet.first().is_some_and(|byte| byte >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
+    [&OWN[..], &ROUTER, &kind, packet].concat()
+}
+
+/// Steers exactly this address, whose own ports are in `slot` (counted from 1; 0: ours alone).
+pub fn steer4(address: [u8; 4], own: u32) -> SteerPrefix4 {
+    SteerPrefix4 { prefix: address, mask: [255; 4], steer: Steer { own } }
+}
+
+fn find<'a, T>(ebpf: &'a Ebpf, name: &str) -> Result<T, String>
+where
+    T: TryFrom<&'a Loaded>,
+{
+    ebpf.program(name).and_then(|program| program.try_into().ok()).ok_or_else(|| format!("no program {name}"))
+}
+
+/// `struct __sk_buff` with interface and mark.
+fn skb_context(interface: u32, mark: u32) -> Vec<u8> {
+    let mut context = vec![0; 192];
+    context[8..12].copy_from_slice(&mark.to_ne_bytes());
+    context[40..44].copy_from_slice(&interface.to_ne_bytes());
+    context
+}
+
+/// `struct xdp_md` with interface and length.
+fn xdp_context(interface: u32, len: usize) -> Vec<u8> {
+    let mut context = vec![0; 24];
+    context[4..8].copy_from_slice(&(len as u32).to_ne_bytes());
+    context[12..16].copy_from_slice(&interface.to_ne_bytes());
+    context
+}
+
+fn words<const N: usize>(value: &(impl IntoBytes + zerocopy::Immutable + ?Sized)) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(value.as_bytes());
+    bytes
+}
+
+fn entry<K, V, const KEY: usize, const VALUE: usize>(key: &K, value: &V) -> ([u8; KEY], [u8; VALUE])
+where
+    K: IntoBytes + zerocopy::Immutable,
+    V: IntoBytes + zerocopy::Immutable,
+{
+    (words(key), words(value))
+}

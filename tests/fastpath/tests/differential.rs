@@ -1,0 +1,167 @@
+//! Generated packets through the engine and the program.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use xlat_fastpath_tests::compare::{Pair, Tally};
+use xlat_fastpath_tests::generate::{Ends, Random, harm, packet};
+use xlat_fastpath_tests::program::{Hook, Program};
+use xlat_fastpath_tests::world::World;
+use xlat_translate::refused::HostAddresses;
+
+/// Packets of each test in the ordinary run; `XLAT_PACKETS` asks for more.
+const PACKETS: u64 = 20_000;
+
+fn packets() -> u64 {
+    std::env::var("XLAT_PACKETS").ok().and_then(|number| number.parse().ok()).unwrap_or(PACKETS)
+}
+
+/// None, with a word why, where packets cannot be sent.
+fn pair(config: &str) -> Option<Pair> {
+    if let Some(why) = xlat_netlab::unavailable() {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let world = World::enter().unwrap();
+    let program = Program::load(world).unwrap();
+    let config = format!("{config}\n[fast-path]\ningress = 'all'\n");
+    let loaded = xlat_config::load("test", &config, &xlat_config::Hint::default()).unwrap();
+    let host =
+        HostAddresses::new(vec![([192, 0, 2, 250].into(), 24)], vec!["2001:db8:ffff::1".parse().unwrap()]);
+    Some(Pair::new(program, &loaded.config, host).unwrap())
+}
+
+const NAT64: &str = "[[instance]]\nname = 'n'\ntype = 'nat64'\npool4 = ['198.51.100.0/30']\n\
+                     [instance.global]\npool6 = '64:ff9b::/96'\n";
+
+/// Ends of a flow from IPv6, and what the translator made of them.
+type Flow = (Ends<Ipv6Addr>, Ends<Ipv4Addr>);
+
+/// Flows that the engine has, in the program too.
+fn flows(pair: &mut Pair, random: &mut Random, count: usize) -> Vec<Flow> {
+    let mut flows = Vec::new();
+    while flows.len() < count {
+        let protocol = random.one(&[1, 6, 17]);
+        let mut octets = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        octets[8..].copy_from_slice(&random.any().to_be_bytes());
+        let server = [203, 0, 113, random.any() as u8];
+        let six = Ends {
+            protocol,
+            src: octets.into(),
+            dst: Ipv6Addr::from_bits(0x64_ff9b << 96 | u128::from(u32::from_be_bytes(server))),
+            src_port: random.any() as u16 | 1,
+            dst_port: if protocol == 1 { 0 } else { random.any() as u16 | 1 },
+        };
+        let first = loop {
+            let first = packet(random, &six, Some(2));
+            let (translated, sent) = pair.engine(&first, 0);
+            if let (true, [after]) = (translated, &sent[..])
+                && after.len() + 20 == first.len()
+            {
+                break (first, after.clone());
+            }
+        };
+        pair.promote(&first.0, &first.1, 0).unwrap();
+        let after = &first.1;
+        let word = |at: usize| u16::from_be_bytes([after[at], after[at + 1]]);
+        let mask: [u8; 4] = *after[12..].first_chunk().unwrap();
+        let four = Ends {
+            protocol,
+            src: server.into(),
+            dst: Ipv4Addr::from(mask),
+            src_port: if protocol == 1 { word(24) } else { word(22) },
+            dst_port: if protocol == 1 { 0 } else { word(20) },
+        };
+        // A TCP session begins by the answer.
+        for _ in 0..if protocol == 6 { 20 } else { 0 } {
+            let answer = packet(random, &four, Some(0x12));
+            pair.engine(&answer, 0);
+        }
+        flows.push((six, four));
+    }
+    flows
+}
+
+fn run(pair: &mut Pair, hook: Hook, mut next: impl FnMut(&mut Random) -> Vec<u8>, seed: u64) -> Tally {
+    let (mut random, mut tally) = (Random::new(seed), Tally::default());
+    for number in 0..packets() {
+        let mut packet = next(&mut random);
+        harm(&mut random, &mut packet);
+        let result = pair.compare(hook, &packet, 0, &mut tally);
+        assert!(result.is_ok(), "{hook:?}, packet {number} of seed {seed}: {}", result.unwrap_err());
+    }
+    println!("{hook:?}: {tally:?} {:?}", pair.program.counters().unwrap());
+    tally
+}
+
+#[test]
+fn nat64() {
+    let Some(mut pair) = pair(NAT64) else { return };
+    let mut random = Random::new(64);
+    let flows = flows(&mut pair, &mut random, 64);
+    let mut next = |random: &mut Random| {
+        let (six, four) = random.one(&flows);
+        if random.once_in(2) { packet(random, &six, None) } else { packet(random, &four, None) }
+    };
+    let tally = run(&mut pair, Hook::Ingress, &mut next, 1);
+    assert!(tally.same > packets() / 2, "{tally:?}");
+    assert_eq!(tally.passed, 0, "everything is ours");
+}
+
+const SIIT: &str = "[[instance]]\nname = 's'\ntype = 'siit'\ndenylist4 = ['198.51.100.128/25']\n\
+                    eamt = ['10.0.0.0/24 2001:db8:2::/120', '192.168.0.0/16 2001:db8:3::/64', \
+                    '10.0.0.7 2001:db8:4::1', '172.16.0.0/12 2001:db8:5::/48']\n\
+                    [instance.global]\npool6 = '2001:db8:100::/40'\n";
+
+/// An address of one of these prefixes, any within it.
+fn within6(random: &mut Random) -> Ipv6Addr {
+    let (prefix, len) = random.one(&[
+        ("2001:db8:2::", 120),
+        ("2001:db8:3::", 64),
+        ("2001:db8:4::1", 128),
+        ("2001:db8:5::", 48),
+        ("2001:db8:100::", 40),
+        ("2001:db8:100::", 32),
+        ("2001:db8:1c6:3364::", 64),
+        ("2001:db8:10a::", 72),
+    ]);
+    let any = u128::from(random.any()) << 64 | u128::from(random.any());
+    let suffix = if len == 128 { 0 } else { any & u128::MAX >> len };
+    Ipv6Addr::from_bits(prefix.parse::<Ipv6Addr>().unwrap().to_bits() | suffix)
+}
+
+fn within4(random: &mut Random) -> Ipv4Addr {
+    let (prefix, len) = random.one(&[
+        ("10.0.0.0", 24),
+        ("10.0.0.7", 31),
+        ("192.168.0.0", 16),
+        ("172.16.0.0", 12),
+        ("198.51.100.0", 24),
+        ("203.0.113.0", 24),
+        ("0.0.0.0", 1),
+        ("192.0.2.240", 28),
+        ("127.0.0.0", 8),
+        ("224.0.0.0", 3),
+    ]);
+    Ipv4Addr::from_bits(prefix.parse::<Ipv4Addr>().unwrap().to_bits() | random.any() as u32 & u32::MAX >> len)
+}
+
+#[test]
+fn siit() {
+    for hairpin in ["intrinsic", "off"] {
+        let Some(mut pair) = pair(&format!("{SIIT}eam-hairpin-mode = '{hairpin}'\n")) else { return };
+        let next = |random: &mut Random| {
+            let protocol = random.one(&[1, 6, 17, 17, 17, 47]);
+            let (src_port, dst_port) = (random.any() as u16, random.any() as u16);
+            if random.once_in(2) {
+                let (src, dst) = (within6(random), within6(random));
+                packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
+            } else {
+                let (src, dst) = (within4(random), within4(random));
+                packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
+            }
+        };
+        let tally = run(&mut pair, Hook::Ingress, next, 2);
+        assert!(tally.same > packets() / 4, "{tally:?}");
+        assert_eq!(tally.passed, 0, "everything is ours");
+    }
+}
