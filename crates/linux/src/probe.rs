@@ -101,6 +101,11 @@ impl Probe {
     }
 }
 
+/// Whether the program's route look-ups can heed firewall marks on this kernel (`BPF_FIB_LOOKUP_MARK`).
+pub fn routes_by_mark() -> bool {
+    fast_path::routes_by_mark(&kernel().0)
+}
+
 /// What there is for a program in the kernel, alone. Takes as long as the kernel needs to verify the programs.
 pub fn fast_path() -> FastPathSupport {
     fast_path::run(&kernel().0)

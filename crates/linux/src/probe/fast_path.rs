@@ -77,10 +77,15 @@ impl FastPathSupport {
     }
 }
 
+/// Whether a program's route look-ups can heed firewall marks; `release` is the kernel's.
+pub(super) fn routes_by_mark(release: &str) -> bool {
+    version(release) >= FIB_MARK
+}
+
 /// Looks. Takes as long as the kernel needs to verify the programs, a second or some. `release` is the kernel's.
 pub(super) fn run(release: &str) -> FastPathSupport {
     let bpffs = Pins::mounted();
-    let fib_mark = version(release) >= FIB_MARK;
+    let fib_mark = routes_by_mark(release);
     let tried =
         std::thread::Builder::new().name("xlat-probe".to_owned()).spawn(try_out).map(|thread| thread.join());
     let untried = || Err("could not be tried".to_owned());
