@@ -307,6 +307,10 @@ fn emit<const MAC: usize>(
                 (bpf_redirect(interface, 0), Counter::Direct)
             }
             Way::Neighbour { interface } => {
+                // Without room for a hardware header the kernel takes no packet for this, and drops it.
+                if MAC == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
+                    return LOST;
+                }
                 (bpf_redirect_neigh(interface, (&raw mut nexthop).cast(), 20, 0), Counter::Neighbour)
             }
             Way::Plain { interface } => (bpf_redirect(interface, 0), Counter::Direct),
