@@ -1,6 +1,6 @@
 //! Giving a packet to the daemon: through the TUN device, with a word about where it came from.
 
-use aya_ebpf::bindings::{TC_ACT_UNSPEC, __sk_buff};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_redirect, bpf_skb_change_head};
 use xlat_fastpath::config::Config;
 use xlat_fastpath::count::Counter;

@@ -4,7 +4,9 @@
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
-use xlat_fastpath::config::{Config, INSTANCES as INSTANCE_COUNT, Instance, LINKS as LINK_COUNT, Link, OWN_ADDRESSES, Steer};
+use xlat_fastpath::config::{
+    Config, INSTANCES as INSTANCE_COUNT, Instance, LINKS as LINK_COUNT, Link, OWN_ADDRESSES, Steer,
+};
 use xlat_fastpath::count::{COUNT, Traffic};
 use xlat_fastpath::flow::{Key4, Key6, To4, To6};
 use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, ROUTES as ROUTE_COUNT, Route};
@@ -45,5 +47,7 @@ pub static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(INSTANC
 pub static ROUTES: PerCpuArray<Route> = PerCpuArray::with_max_entries(ROUTE_COUNT, 0);
 
 // The keys are what the daemon writes.
-const _: () = assert!(size_of::<Key6>() == size_of::<[u64; 5]>() && size_of::<Key4>() == size_of::<[u64; 2]>());
-const _: () = assert!(size_of::<EamKey4>() == size_of::<[u32; 3]>() && size_of::<EamKey6>() == size_of::<[u64; 3]>());
+const _: () =
+    assert!(size_of::<Key6>() == size_of::<[u64; 5]>() && size_of::<Key4>() == size_of::<[u64; 2]>());
+const _: () =
+    assert!(size_of::<EamKey4>() == size_of::<[u32; 3]>() && size_of::<EamKey6>() == size_of::<[u64; 3]>());

@@ -83,12 +83,7 @@ impl Question for Question6<'_> {
     #[inline(always)]
     fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]) {
         let words = |address: Address6| {
-            [
-                address[0] as u32,
-                (address[0] >> 32) as u32,
-                address[1] as u32,
-                (address[1] >> 32) as u32,
-            ]
+            [address[0] as u32, (address[0] >> 32) as u32, address[1] as u32, (address[1] >> 32) as u32]
         };
         (AF_INET6, (self.1 << 20).to_be(), words(self.0.src), words(self.0.dst))
     }

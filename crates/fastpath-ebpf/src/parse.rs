@@ -100,7 +100,8 @@ impl Header4 {
             return Err(if version & 15 > 5 { Counter::Options } else { Counter::Malformed });
         }
         let (src, dst) = (part.u32::<12>(), part.u32::<16>());
-        if fold(sum(part.u64::<0>()) + u64::from(part.u32::<8>()) + u64::from(src) + u64::from(dst)) != 0xffff {
+        if fold(sum(part.u64::<0>()) + u64::from(part.u32::<8>()) + u64::from(src) + u64::from(dst)) != 0xffff
+        {
             return Err(Counter::Malformed);
         }
         let fragment = u16::from_be(part.u16::<6>());

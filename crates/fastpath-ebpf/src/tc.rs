@@ -1,7 +1,9 @@
 //! The tc hooks: ingress of interfaces and egress of the TUN device. Super-packets stay whole, checksums that hardware
 //! is to finish stay so (`bpf_l4_csum_replace` knows both).
 
-use aya_ebpf::bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC, __sk_buff};
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
+};
 use aya_ebpf::helpers::{
     bpf_csum_update, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
     bpf_skb_change_head, bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data,
@@ -114,7 +116,8 @@ fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Confi
         Ok(answer) => answer,
         Err(Stop::Pass(reason)) => (TC_ACT_UNSPEC, reason),
         Err(Stop::Up(reason)) => {
-            let answer = if DEVICE { handover::push(skb, reason) } else { handover::send_up(skb, config, reason) };
+            let answer =
+                if DEVICE { handover::push(skb, reason) } else { handover::send_up(skb, config, reason) };
             (answer, reason)
         }
     }
@@ -140,8 +143,7 @@ fn send4<const MAC: usize>(
     // SAFETY: no arguments.
     let identification = unsafe { bpf_get_prandom_u32() } as u16;
     let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
-    let words =
-        header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
+    let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
     let Some(part) = view(skb).part::<20>(MAC) else { return LOST };
     part.set_u32::<0>(words[0]);
     part.set_u32::<4>(words[1]);

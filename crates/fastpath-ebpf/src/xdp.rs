@@ -1,2 +1,284 @@
+//! The XDP hook: the same for frames that the kernel has not made packets of yet. It repeats only what has a remembered
+//! way out; everything else, the packet that looks a way up included, goes on to the tc program behind it.
+
+use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
-pub fn ingress<const FRAGS: bool>(_context: *mut xdp_md) -> u32 { 2 }
+use aya_ebpf::helpers::{
+    bpf_get_prandom_u32, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+};
+use xlat_fastpath::config::{Config, Link, config_flag, instance_flag, link_flag};
+use xlat_fastpath::count::Counter;
+use xlat_fastpath::flow::protocol;
+use xlat_fastpath::rewrite::{
+    Address6, HEADER4, HEADER6, MAY_FRAGMENT_UP_TO, difference, fold, header4, header6, length_and_protocol,
+    sum6, update,
+};
+
+use crate::count::{count, traffic};
+use crate::decide::{self, Decision, Frame, now};
+use crate::maps::{CONFIG, LINKS};
+use crate::output::{addresses, note_use, remembered};
+use crate::parse::{Header4, Header6, ICMPV6, Upper};
+use crate::plan::{Plan, Stop};
+use crate::tc::{ETHERNET, IPV4, IPV6};
+use crate::view::{Part, View};
+
+/// The way out: six bytes of the neighbour's address and the interface index, and the interface.
+type Way = (u64, &'static Link);
+
+/// An interface's ingress. `FRAGS`: frames may be in several pieces.
+#[inline(always)]
+pub fn ingress<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
+    let Some(config) = CONFIG.get(0) else { return XDP_PASS };
+    if config.flags & config_flag::INGRESS == 0 {
+        return XDP_PASS;
+    }
+    match run::<FRAGS>(context, config) {
+        Ok((action, counter)) => {
+            count(counter);
+            action
+        }
+        // The tc program counts it.
+        Err(Stop::Pass(_)) => XDP_PASS,
+        Err(Stop::Up(_)) => {
+            count(Counter::Xdp2Tc);
+            XDP_PASS
+        }
+    }
+}
+
+#[inline(always)]
+fn run<const FRAGS: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32, Counter), Stop> {
+    const FOREIGN: Stop = Stop::Pass(Counter::Passed);
+    const WANTED: u16 = link_flag::INGRESS | link_flag::ETHERNET;
+    // SAFETY: a field of the context.
+    let interface = unsafe { (*context).ingress_ifindex };
+    let link = LINKS.get(interface).filter(|link| link.flags & WANTED == WANTED).ok_or(FOREIGN)?;
+    let view = view(context);
+    let ethernet = view.part::<ETHERNET>(0).ok_or(FOREIGN)?;
+    let own = addresses(0, link);
+    // The frame is for this station.
+    if ethernet.u16::<0>() != (own[1] >> 16) as u16 || ethernet.u32::<2>() != own[2] {
+        return Err(FOREIGN);
+    }
+    let len = if FRAGS {
+        // SAFETY: the context.
+        unsafe { bpf_xdp_get_buff_len(context) as u32 }
+    } else {
+        view.len()
+    };
+    let frame =
+        Frame { view, len: len.wrapping_sub(ETHERNET as u32), mark: 0, gso_size: 0, was_forwarded: false };
+    let now = now();
+    match ethernet.u16::<12>() {
+        IPV6 => {
+            let decision = decide::six_to_four::<ETHERNET, false>(config, &frame, now)?;
+            send4(context, config, &decision, now)
+        }
+        IPV4 => {
+            let decision = decide::four_to_six::<ETHERNET, false>(config, &frame, now)?;
+            send6(context, config, &decision, now, &frame)
+        }
+        _other => Err(FOREIGN),
+    }
+}
+
+/// Makes an IPv6 packet IPv4 and sends it.
+#[inline(always)]
+fn send4(
+    context: *mut xdp_md,
+    config: &Config,
+    decision: &Decision<Header6, u32>,
+    now: u32,
+) -> Result<(u32, Counter), Stop> {
+    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let old = sum6(header.src) + sum6(header.dst);
+    check_complete(upper, old, header.payload_len)?;
+    let way = way(config, plan, now, *on_wire)?;
+    adjust_head(context, 20)?;
+
+    let total = header.payload_len + HEADER4;
+    // SAFETY: no arguments.
+    let identification = unsafe { bpf_get_prandom_u32() } as u16;
+    let tos = plan.instance.tos_of(header.traffic_class);
+    let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
+    let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
+    let view = view(context);
+    let Some(part) = view.part::<{ ETHERNET + 20 }>(0) else { return LOST };
+    ethernet(part, way, IPV4);
+    part.set_u32::<14>(words[0]);
+    part.set_u32::<18>(words[1]);
+    part.set_u32::<22>(words[2]);
+    part.set_u32::<26>(words[3]);
+    part.set_u32::<30>(words[4]);
+    let (old, new) = if upper.protocol == protocol::ICMP {
+        (old + length_and_protocol(header.payload_len, ICMPV6), 0)
+    } else {
+        (old, u64::from(plan.src) + u64::from(plan.dst))
+    };
+    let kind = if upper.kind as u8 == 128 { 8 } else { 0 };
+    if !rewrite_upper(view, ETHERNET + 20, upper, (plan.ports, kind), (old, new)) {
+        return LOST;
+    }
+    traffic(plan.index, |traffic| {
+        traffic.packets64 += 1;
+        traffic.bytes64 += u64::from(header.payload_len + HEADER6);
+    });
+    Ok(emit(context, way))
+}
+
+/// Makes an IPv4 packet IPv6 and sends it.
+#[inline(always)]
+fn send6(
+    context: *mut xdp_md,
+    config: &Config,
+    decision: &Decision<Header4, Address6>,
+    now: u32,
+    frame: &Frame,
+) -> Result<(u32, Counter), Stop> {
+    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let old = u64::from(header.src) + u64::from(header.dst);
+    let len = header.total_len - HEADER4;
+    check_complete(upper, old, len)?;
+    let way = way(config, plan, now, *on_wire)?;
+    if frame.len > header.total_len {
+        // SAFETY: the context; pointers into the packet are taken anew.
+        let result = unsafe { bpf_xdp_adjust_tail(context, header.total_len as i32 - frame.len as i32) };
+        if result != 0 {
+            return Err(Stop::Up(Counter::Failed));
+        }
+    }
+    adjust_head(context, -20)?;
+
+    let class = plan.instance.traffic_class_of(header.tos);
+    let next_header = if upper.protocol == protocol::ICMP { ICMPV6 } else { upper.protocol };
+    let words = header6(class, len, next_header, *hops);
+    let view = view(context);
+    let Some(part) = view.part::<{ ETHERNET + 40 }>(0) else { return LOST };
+    ethernet(part, way, IPV6);
+    part.set_u32::<14>(words[0]);
+    part.set_u32::<18>(words[1]);
+    part.set_u64::<22>(plan.src[0]);
+    part.set_u64::<30>(plan.src[1]);
+    part.set_u64::<38>(plan.dst[0]);
+    part.set_u64::<46>(plan.dst[1]);
+    let new = sum6(plan.src) + sum6(plan.dst);
+    let (old, new) = if upper.protocol == protocol::ICMP {
+        (0, new + length_and_protocol(len, ICMPV6))
+    } else {
+        (old, new)
+    };
+    let kind = if upper.kind as u8 == 8 { 128 } else { 129 };
+    if !rewrite_upper(view, ETHERNET + 40, upper, (plan.ports, kind), (old, new)) {
+        return LOST;
+    }
+    traffic(plan.index, |traffic| {
+        traffic.packets46 += 1;
+        traffic.bytes46 += u64::from(header.total_len);
+    });
+    Ok(emit(context, way))
+}
+
+/// What was checked is no longer so: cannot be, but it is too late to give the packet to somebody else.
+const LOST: Result<(u32, Counter), Stop> = Ok((aya_ebpf::bindings::xdp_action::XDP_DROP, Counter::Lost));
+
+/// A sender on this machine leaves the checksum to hardware that a virtual link does not have: then the field holds
+/// the pseudo-header's sum only, which tc can tell and XDP cannot. One right checksum in 65,536 looks the same.
+#[inline(always)]
+fn check_complete(upper: &Upper, addresses: u64, len: u32) -> Result<(), Stop> {
+    let partial = fold(addresses + length_and_protocol(len, upper.protocol));
+    if upper.checksum == partial && upper.protocol != protocol::ICMP {
+        return Err(Stop::Up(Counter::Xdp2Tc));
+    }
+    Ok(())
+}
+
+/// The remembered way of a packet of `len` bytes.
+#[inline(always)]
+fn way<A>(config: &Config, plan: &Plan<A>, now: u32, len: u32) -> Result<Way, Stop> {
+    const NONE: Stop = Stop::Up(Counter::Xdp2Tc);
+    const WANTED: u16 = link_flag::ETHERNET | link_flag::XDP_TARGET;
+    // SAFETY: of a map entry; other processors may write the same words, each as a whole.
+    let memory = unsafe { &mut *plan.memory };
+    let way = remembered(memory, config, now).ok_or(NONE)?;
+    let link = LINKS.get((way >> 48) as u32).filter(|link| link.flags & WANTED == WANTED).ok_or(NONE)?;
+    if plan.instance.flags & instance_flag::OUTPUT_STACK != 0 || len > memory.mtu {
+        return Err(NONE);
+    }
+    note_use(memory, now);
+    Ok((way, link))
+}
+
+/// Moves the start of the frame. On failure nothing is changed.
+#[inline(always)]
+fn adjust_head(context: *mut xdp_md, by: i32) -> Result<(), Stop> {
+    // SAFETY: the context; pointers into the packet are taken anew.
+    match unsafe { bpf_xdp_adjust_head(context, by) } {
+        0 => Ok(()),
+        _error => Err(Stop::Up(Counter::Failed)),
+    }
+}
+
+/// Writes the Ethernet header.
+#[inline(always)]
+fn ethernet<const LEN: usize>(part: Part<LEN>, (way, link): Way, ethertype: u16) {
+    let words = addresses(way, link);
+    part.set_u32::<0>(words[0]);
+    part.set_u32::<4>(words[1]);
+    part.set_u32::<8>(words[2]);
+    part.set_u16::<12>(ethertype);
+}
+
+/// Writes ports or identifier and brings the checksum up to date. False if they are not there.
+#[inline(always)]
+fn rewrite_upper(
+    view: View,
+    at: usize,
+    upper: &Upper,
+    (ports, kind): (u32, u8),
+    (old, new): (u64, u64),
+) -> bool {
+    let difference = |before: u64, after: u64| difference(old + before, new + after);
+    match upper.protocol {
+        protocol::ICMP => {
+            let Some(part) = view.part::<8>(at) else { return false };
+            let kind = u16::from_ne_bytes([kind, 0]);
+            let before = u64::from(upper.kind) + u64::from(upper.ports);
+            part.set_u16::<0>(kind);
+            part.set_u16::<2>(update(upper.checksum, difference(before, u64::from(kind) + u64::from(ports))));
+            part.set_u16::<4>(ports as u16);
+        }
+        protocol::TCP => {
+            let Some(part) = view.part::<20>(at) else { return false };
+            part.set_u32::<0>(ports);
+            part.set_u16::<16>(update(upper.checksum, difference(upper.ports.into(), ports.into())));
+        }
+        _udp => {
+            let Some(part) = view.part::<8>(at) else { return false };
+            part.set_u32::<0>(ports);
+            let checksum = update(upper.checksum, difference(upper.ports.into(), ports.into()));
+            // Zero would mean that there is none (RFC 768).
+            part.set_u16::<6>(if checksum == 0 { 0xffff } else { checksum });
+        }
+    }
+    true
+}
+
+/// Sends a frame that has been translated.
+#[inline(always)]
+fn emit(context: *mut xdp_md, (way, _): Way) -> (u32, Counter) {
+    let interface = (way >> 48) as u32;
+    // SAFETY: a field of the context.
+    if interface == unsafe { (*context).ingress_ifindex } {
+        return (XDP_TX, Counter::Xdp);
+    }
+    // SAFETY: numbers only.
+    (unsafe { bpf_redirect(interface, 0) } as u32, Counter::Xdp)
+}
+
+/// The frame's bytes as they are now.
+#[inline(always)]
+fn view(context: *mut xdp_md) -> View {
+    // SAFETY: fields of the context.
+    unsafe { View::new((*context).data, (*context).data_end) }
+}

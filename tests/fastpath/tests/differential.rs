@@ -81,16 +81,21 @@ fn flows(pair: &mut Pair, random: &mut Random, count: usize) -> Vec<Flow> {
     flows
 }
 
-fn run(pair: &mut Pair, hook: Hook, mut next: impl FnMut(&mut Random) -> Vec<u8>, seed: u64) -> Tally {
-    let (mut random, mut tally) = (Random::new(seed), Tally::default());
+/// Sends packets through the engine, then through tc (which looks the way up), then through XDP (which remembers it).
+/// Gives what tc and XDP did.
+fn run(pair: &mut Pair, mut next: impl FnMut(&mut Random) -> Vec<u8>, seed: u64) -> [Tally; 2] {
+    let (mut random, mut tallies) = (Random::new(seed), [Tally::default(); 2]);
     for number in 0..packets() {
         let mut packet = next(&mut random);
         harm(&mut random, &mut packet);
-        let result = pair.compare(hook, &packet, 0, &mut tally);
-        assert!(result.is_ok(), "{hook:?}, packet {number} of seed {seed}: {}", result.unwrap_err());
+        let (translated, sent) = pair.engine(&packet, 0);
+        for (hook, tally) in [Hook::Ingress, Hook::Xdp].into_iter().zip(&mut tallies) {
+            let result = pair.check(hook, &packet, 0, (translated, &sent), tally);
+            assert!(result.is_ok(), "{hook:?}, packet {number} of seed {seed}: {}", result.unwrap_err());
+        }
     }
-    println!("{hook:?}: {tally:?} {:?}", pair.program.counters().unwrap());
-    tally
+    println!("{tallies:?} {:?}", pair.program.counters().unwrap());
+    tallies
 }
 
 #[test]
@@ -102,9 +107,10 @@ fn nat64() {
         let (six, four) = random.one(&flows);
         if random.once_in(2) { packet(random, &six, None) } else { packet(random, &four, None) }
     };
-    let tally = run(&mut pair, Hook::Ingress, &mut next, 1);
-    assert!(tally.same > packets() / 2, "{tally:?}");
-    assert_eq!(tally.passed, 0, "everything is ours");
+    let [tc, xdp] = run(&mut pair, &mut next, 1);
+    assert!(tc.same > packets() / 2, "{tc:?}");
+    assert_eq!(tc.passed, 0, "everything is ours");
+    assert!(xdp.same > packets() / 2, "{xdp:?}");
 }
 
 const SIIT: &str = "[[instance]]\nname = 's'\ntype = 'siit'\ndenylist4 = ['198.51.100.128/25']\n\
@@ -160,8 +166,9 @@ fn siit() {
                 packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
             }
         };
-        let tally = run(&mut pair, Hook::Ingress, next, 2);
-        assert!(tally.same > packets() / 4, "{tally:?}");
-        assert_eq!(tally.passed, 0, "everything is ours");
+        let [tc, xdp] = run(&mut pair, next, 2);
+        assert!(tc.same > packets() / 4, "{tc:?}");
+        assert_eq!(tc.passed, 0, "everything is ours");
+        assert!(xdp.same > packets() / 4, "{xdp:?}");
     }
 }
