@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use xlat_config::{Config, Hint, load_file};
 use xlat_linux::netlink::watch;
-use xlat_linux::probe::Probe;
+use xlat_linux::probe::{self, Probe};
 
 use crate::cli::Check;
 use crate::failure::{Failure, Outcome};
@@ -30,7 +30,8 @@ pub(crate) fn check(arguments: &Check) -> Outcome<ExitCode> {
                 let addresses = runtime
                     .block_on(watch::snapshot())
                     .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
-                let found = host::check(&loaded, &addresses);
+                let no_sharing = probe::fast_path().usable().err();
+                let found = host::check(&loaded, &addresses, no_sharing.as_deref());
                 good = !host::has_errors(&found);
                 for diagnostic in found {
                     writeln!(text, "{diagnostic}")?;

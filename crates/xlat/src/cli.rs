@@ -20,7 +20,8 @@ const RUN_EXAMPLES: &str = "\
 Signals:
   SIGHUP            read the file again; one with errors changes nothing
   SIGUSR1           write the counters to the log
-  SIGTERM, SIGINT   end, and take back every change of this host
+  SIGTERM           end; known flows go on in the kernel for as long as `outlive` allows
+  SIGINT            end, and take back every change of this host
 
 Examples:
   xlat run --config /etc/xlat/xlat.toml
@@ -33,6 +34,22 @@ A first configuration:
   pool4 = [\"203.0.113.2\"]
   [instance.global]
   pool6 = \"64:ff9b::/96\"";
+
+const STATUS_EXAMPLES: &str = "\
+Works with and without a daemon: what the kernel does is asked of the kernel.
+
+Examples:
+  xlat status
+  xlat status --json
+  ip netns exec T xlat status";
+
+const STOP_EXAMPLES: &str = "\
+Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows, and the next
+`xlat run` takes them over. With it nothing of xlat is left on this host.
+
+Examples:
+  xlat stop
+  xlat stop --flush";
 
 const CHECK_EXAMPLES: &str = "\
 Ends with 0 if the configuration can be used, with 1 if not.
@@ -71,6 +88,12 @@ pub(crate) enum Command {
     /// Translate: run in the foreground until told to end
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Say what runs here: daemon, kernel programs, flows, and why packets went which way
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// End the daemon of this network namespace
+    #[command(after_help = STOP_EXAMPLES)]
+    Stop(Stop),
     /// Say what is wrong with a configuration file, and what this host offers
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -112,6 +135,41 @@ pub(crate) struct Run {
     /// Where changes of this host are noted down until they are taken back [default: /run/xlat]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// The BPF file system that keeps the kernel's part [default: /sys/fs/bpf, or one mounted at /run/xlat/bpf]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) bpffs: Option<PathBuf>,
+}
+
+/// Which translator of this network namespace is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Its device
+    #[arg(long, value_name = "NAME", default_value = "xlat0")]
+    pub(crate) device: String,
+    /// As for `xlat run`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// As for `xlat run`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) bpffs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// End known flows too, and take back every change of this host; also when no daemon runs
+    #[arg(long)]
+    pub(crate) flush: bool,
 }
 
 #[derive(Debug, Args)]

@@ -43,8 +43,14 @@ pub(crate) fn explain(arguments: &Explain) -> Outcome {
         .block_on(watch::snapshot())
         .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
     // Nothing is kept and nothing is sent: the key guards no secret here.
-    let options =
-        EngineOptions { hops: Hops::Decrement, mtu4: MAX_MTU, mtu6: MAX_MTU, secret: [0; 16], shards: 1, flows: None };
+    let options = EngineOptions {
+        hops: Hops::Decrement,
+        mtu4: MAX_MTU,
+        mtu6: MAX_MTU,
+        secret: [0; 16],
+        shards: 1,
+        flows: None,
+    };
     let engine = Engine::new(&loaded.config, host::own_addresses(&addresses), options)?;
     let mut text = String::new();
     writeln!(text, "{title}")?;

@@ -1,7 +1,7 @@
 //! The host's addresses and interfaces, in the forms that configuration checks, engine and routes want them.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use xlat_config::{Config, Diagnostic, HostFacts, Loaded, Severity, check_host};
+use xlat_config::{Config, Diagnostic, HostFacts, Ingress, Loaded, Severity, check_host};
 use xlat_linux::clock::ephemeral_ports;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_translate::refused;
@@ -28,13 +28,14 @@ pub(crate) fn own_addresses(host: &HostAddresses) -> refused::HostAddresses {
     refused::HostAddresses::new(v4, host.v6.iter().map(|own| own.address).collect())
 }
 
-/// Checks a configuration against the host; each finding comes with its place in the file.
-pub(crate) fn check(loaded: &Loaded, host: &HostAddresses) -> Vec<Diagnostic> {
-    findings(&loaded.config, host).into_iter().map(|found| loaded.source.locate(found)).collect()
+/// Checks a configuration against the host; each finding comes with its place in the file. `no_sharing` says why the
+/// host's own addresses cannot be in pool4, if they cannot.
+pub(crate) fn check(loaded: &Loaded, host: &HostAddresses, no_sharing: Option<&str>) -> Vec<Diagnostic> {
+    findings(&loaded.config, host, no_sharing).into_iter().map(|found| loaded.source.locate(found)).collect()
 }
 
 /// Checks a configuration against the host, whether or not it comes from a file.
-pub(crate) fn findings(config: &Config, host: &HostAddresses) -> Vec<Diagnostic> {
+pub(crate) fn findings(config: &Config, host: &HostAddresses, no_sharing: Option<&str>) -> Vec<Diagnostic> {
     let (mut addresses4, mut addresses6): (Vec<Ipv4Net>, Vec<Ipv6Net>) = (Vec::new(), Vec::new());
     for net in connected(host, &config.device.name) {
         match net {
@@ -44,7 +45,11 @@ pub(crate) fn findings(config: &Config, host: &HostAddresses) -> Vec<Diagnostic>
     }
     let (first, last) = own_ports();
     let interfaces = host.interfaces.iter().map(|interface| interface.name.clone()).collect();
-    let facts = HostFacts { interfaces, addresses4, addresses6, ephemeral_ports: first..=last };
+    let no_sharing = match (no_sharing, config.fast_path.ingress) {
+        (None, Ingress::Off) => Some("ingress mode is turned off ([fast-path] ingress)".to_owned()),
+        (why, _) => why.map(str::to_owned),
+    };
+    let facts = HostFacts { interfaces, addresses4, addresses6, ephemeral_ports: first..=last, no_sharing };
     check_host(config, &facts)
 }
 

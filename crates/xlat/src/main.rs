@@ -12,6 +12,8 @@ mod host;
 mod jool;
 mod logging;
 mod run;
+mod status;
+mod stop;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Outcome<ExitCode> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::play(&arguments),

@@ -7,13 +7,16 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use xlat_linux::probe;
 use xlat_netlab::{Background, Namespace, Wire};
 
 use crate::failure::{Failure, Outcome};
 use crate::run;
 
 use super::peer::{LISTENING, PORT};
+use super::report::Report;
 
 /// What differs from scene to scene.
 pub(super) struct Layout {
@@ -27,6 +30,8 @@ pub(super) struct Layout {
     pub(super) a: &'static [&'static str],
     /// Words for `ip` on T.
     pub(super) t: &'static [&'static str],
+    /// More words for `ip` on T where translator and host can share an address, and what is said if they cannot.
+    pub(super) shared: Option<(&'static str, &'static str)>,
     /// Words for `ip` on V.
     pub(super) v: &'static [&'static str],
 }
@@ -55,6 +60,12 @@ impl Scene {
             wire.attach(node, "eth0")?;
             for words in commands {
                 node.ip(words)?;
+            }
+        }
+        if let Some((words, otherwise)) = layout.shared {
+            match kernel() {
+                Ok(()) => drop(t.ip(words)?),
+                Err(why) => Report::say(format_args!("Without eBPF ({why}): {otherwise}\n")),
             }
         }
         let serve = |node: &Namespace| -> Outcome<Background> {
@@ -103,11 +114,39 @@ impl Scene {
         log.lines().skip(skip).fold(String::new(), |text, line| format!("{text}  {line}\n"))
     }
 
+    /// Does a step, and adds to what it returns how many packets were translated by the kernel and how many by the daemon.
+    pub(super) fn with_shares(&self, step: impl FnOnce(&Self) -> Outcome<String>) -> Outcome<String> {
+        let before = self.carried()?;
+        let result = step(self)?;
+        let Some((kernel, daemon)) =
+            self.carried()?.zip(before).map(|(now, before)| (now.0 - before.0, now.1 - before.1))
+        else {
+            return Ok(result);
+        };
+        Ok(format!("{result} [kernel {kernel}, daemon {daemon} packets]"))
+    }
+
+    /// Packets that T's kernel has translated, and those that it has handed to the daemon; `None` without eBPF.
+    fn carried(&self) -> Outcome<Option<(u64, u64)>> {
+        let mut command = own_program(&self.t)?;
+        command.args(["status", "--json", "--state-dir"]).arg(self.folder.path.join("state"));
+        let status: serde_json::Value = serde_json::from_slice(&command.output()?.stdout)?;
+        let number = |name: &str| status["kernel"][name].as_u64();
+        Ok(number("translated").zip(number("handed_over")))
+    }
+
     /// Ends `xlat`; T has to be as it was before.
     pub(super) fn end(&mut self) -> Outcome<String> {
-        let status = self.xlat.stop(Duration::from_secs(10))?;
+        self.xlat.signal(Signal::INT)?;
+        let status = self.xlat.wait(Duration::from_secs(10))?;
         if !status.success() {
             return Err(Failure::new(format!("xlat ended with {status}:\n{}", self.xlat.output())));
+        }
+        let mut command = own_program(&self.t)?;
+        command.args(["status", "--json", "--state-dir"]).arg(self.folder.path.join("state"));
+        let status: serde_json::Value = serde_json::from_slice(&command.output()?.stdout)?;
+        if status["kernel"]["unavailable"].is_null() {
+            return Err(Failure::new(format!("something is left in the kernel: {status}")));
         }
         let after = state(&self.t)?;
         if after != self.before {
@@ -120,6 +159,21 @@ impl Scene {
         }
         Ok("T is as it was before".to_owned())
     }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // After a failure the kernel's part would go on by itself.
+        if let Ok(mut command) = own_program(&self.t) {
+            command.args(["stop", "--flush", "--state-dir"]).arg(self.folder.path.join("state"));
+            let _ = command.output();
+        }
+    }
+}
+
+/// Whether T's kernel can take packets up where they come in; if not, why.
+fn kernel() -> Result<(), String> {
+    probe::fast_path().usable()
 }
 
 /// A folder of our own, removed when dropped and when a signal ends this program.

@@ -60,9 +60,10 @@ impl Request {
         self,
         config: &Config,
         addresses: &HostAddresses,
+        no_sharing: Option<&String>,
     ) -> (Result<Config, Error>, Answer) {
         let mut config = config.clone();
-        let edited = (self.edit)(&mut config).and_then(|()| check(config, addresses));
+        let edited = (self.edit)(&mut config).and_then(|()| check(config, addresses, no_sharing));
         (edited, Answer(self.answer))
     }
 }
@@ -82,10 +83,10 @@ pub(super) fn not_in_force(failure: &Failure) -> Error {
     Error::failed(Blame::Host, failure.to_string())
 }
 
-fn check(config: Config, addresses: &HostAddresses) -> Result<Config, Error> {
+fn check(config: Config, addresses: &HostAddresses, no_sharing: Option<&String>) -> Result<Config, Error> {
     // A daemon that is told what to do by the API begins with nothing.
     let found = if config.instances.is_empty() { Vec::new() } else { validate(&config).list };
-    let mut found_here = host::findings(&config, addresses);
+    let mut found_here = host::findings(&config, addresses, no_sharing.map(String::as_str));
     // An instance is made first and gets its pool4 afterwards.
     found_here.retain(|found| !matches!(found.place, Place::Instance(at) if lacks_pool4(&config, at)));
     match Error::among(found.iter().chain(&found_here)) {

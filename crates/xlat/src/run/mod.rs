@@ -5,7 +5,9 @@ mod control;
 mod counters;
 mod data_path;
 mod flow_log;
+mod kernel;
 mod service;
+pub(crate) mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
 use xlat_engine::{Engine, EngineOptions, Routes};
 use xlat_linux::datapath::{WorkerOptions, Workers};
 use xlat_linux::netlink::watch::{HostAddresses, Watcher};
-use xlat_linux::netlink::{Host, HostPlan, Warning};
+use xlat_linux::netlink::{self, Host, HostPlan, Warning};
 use xlat_linux::privileges::{self, Capabilities};
 use xlat_linux::tun::{MAX_MTU, Tun};
 use xlat_translate::policy::Hops;
@@ -30,7 +32,9 @@ use crate::logging;
 use control::Control;
 use data_path::DataPath;
 use flow_log::FlowLog;
+use kernel::Kernel;
 use service::{PULSE, Service};
+use snapshot::Snapshot;
 
 /// What is logged when packets are translated.
 pub(crate) const READY: &str = "xlat is ready";
@@ -45,11 +49,25 @@ pub(crate) fn run(arguments: &cli::Run) -> Outcome<ExitCode> {
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let mut daemon = Daemon::start(arguments).await?;
-        let outcome = daemon.serve(&mut signals).await;
-        daemon.end().await;
-        outcome
+        match daemon.serve(&mut signals).await {
+            Ok(end) => daemon.end(end).await,
+            Err(failure) => {
+                daemon.end(End::TakeBack).await;
+                return Err(failure);
+            }
+        }
+        Ok(())
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the daemon is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// What the kernel knows goes on.
+    LeaveKernel,
+    /// Everything is taken back.
+    TakeBack,
 }
 
 struct Daemon {
@@ -58,15 +76,20 @@ struct Daemon {
     config: Config,
     engine: Arc<Engine>,
     workers: Workers,
+    /// The kernel's part, or why there is none.
+    kernel: Result<Kernel, String>,
     host: Host,
     /// What was warned of last: the same is not said again whenever something happens to the host.
     warned: Vec<Warning>,
     flow_log: FlowLog,
     control: Control,
+    snapshot: Snapshot,
     service: Service,
     /// Keeps `addresses` up to date as long as it lives.
     _watcher: Watcher,
     addresses: Receiver<HostAddresses>,
+    /// Counts changes of routes and neighbours.
+    routes: Receiver<u64>,
 }
 
 impl Daemon {
@@ -76,21 +99,33 @@ impl Daemon {
             .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
         let mut addresses = watcher.subscribe();
         let now = addresses.borrow_and_update().clone();
-        let config = match arguments.empty {
-            true => Config::default(),
-            false => load(&arguments.config, &now)?.config,
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let tun = Tun::create(&config.device.name, config.device.queues.map_or(cores, usize::from))?;
+        let routes = watcher.routes_changed();
+        // An empty one is filled by the API.
+        let loaded = if arguments.empty { None } else { Some(read(&arguments.config)?) };
+        let config = loaded.as_ref().map_or_else(Config::default, |loaded| loaded.config.clone());
+        let kernel = Kernel::open(&config, arguments.bpffs.as_deref());
+        if let Err(why) = &kernel {
+            tracing::warn!("every packet goes through the daemon, there is no fast path: {why}");
+        }
+        if let Some(loaded) = &loaded {
+            check(loaded, &now, kernel.as_ref().err())?;
+        }
+        let state_dir = arguments.state_dir.clone();
+        let former = netlink::owner(&config.device.name, state_dir.as_deref())?;
+        let was_left = kernel.is_ok() && former.is_some_and(|owner| !owner.alive);
+        let tun = open_device(&config, was_left)?;
+        let device = tun.index();
+        tun.set_persistent(kernel.is_ok())?;
         let options = EngineOptions {
             hops: Hops::Restore,
             mtu4: MAX_MTU,
             mtu6: MAX_MTU,
             secret: secret()?,
             shards: tun.queue_count() * SHARDS_PER_WORKER,
-            flows: None,
+            flows: kernel.as_ref().ok().map(Kernel::sink),
         };
         let engine = Engine::new(&config, host::own_addresses(&now), options)?;
+        engine.set_implicit(kernel::implicit(&config, &now))?;
         let flow_log = FlowLog::start(&config)?;
         tracing::info!(
             device = tun.name(),
@@ -99,11 +134,19 @@ impl Daemon {
             instances = config.instances.len(),
             "translating"
         );
+        let snapshot = Snapshot::of(&config.device.name, state_dir.as_deref());
+        if let Ok(kernel) = &kernel {
+            take_over(kernel, &engine, &snapshot);
+        }
+        let mut kernel = kernel;
+        if let Ok(kernel) = &mut kernel {
+            kernel.start(&config, &now, device, &engine)?;
+        }
         let workers = Workers::start(tun, WorkerOptions::default(), |_| {
             Box::new(DataPath::new(engine.worker(), flow_log.sender()))
         })?;
-        let state_dir = arguments.state_dir.clone();
-        let host = Host::apply(plan(&config, &now, state_dir.as_deref())).await?;
+        let host =
+            Host::apply(HostPlan { adopt: was_left, ..plan(&config, &now, state_dir.as_deref()) }).await?;
         let control = Control::start(&config, Arc::clone(&engine));
         let mut daemon = Self {
             path: arguments.config.clone(),
@@ -111,17 +154,24 @@ impl Daemon {
             config,
             engine,
             workers,
+            kernel,
             host,
             warned: Vec::new(),
             flow_log,
             control,
+            snapshot,
             service: Service::new(),
             _watcher: watcher,
             addresses,
+            routes,
         };
         daemon.warn();
-        // To set the host up again, and to take it back, takes this one and no other.
-        if let Err(error) = privileges::drop_all_but(Capabilities::NET_ADMIN) {
+        // To set the host up again, and to take it back, takes the first; the programs and their maps take the others.
+        let keep = match daemon.kernel {
+            Ok(_) => Capabilities::NET_ADMIN.or(Capabilities::BPF).or(Capabilities::PERFMON),
+            Err(_) => Capabilities::NET_ADMIN,
+        };
+        if let Err(error) = privileges::drop_all_but(keep) {
             tracing::warn!("privileges are kept: {}", with_causes(&error));
         }
         daemon.service.ready();
@@ -130,13 +180,13 @@ impl Daemon {
     }
 
     /// Answers signals and changes of the host until it is time to end.
-    async fn serve(&mut self, signals: &mut Signals) -> Outcome {
+    async fn serve(&mut self, signals: &mut Signals) -> Outcome<End> {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return Ok(()),
-                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.terminate.recv() => return Ok(End::LeaveKernel),
+                _ = signals.interrupt.recv() => return Ok(End::TakeBack),
                 _ = signals.reload.recv() => {
                     self.service.reloading();
                     self.reload().await;
@@ -145,11 +195,13 @@ impl Daemon {
                 _ = signals.counters.recv() => self.log_counters(),
                 request = self.control.next() => self.change(request).await,
                 Ok(()) = self.addresses.changed() => self.host_changed().await?,
+                Ok(()) = self.routes.changed() => self.routes_changed(),
                 _ = pulse.tick() => {
                     if self.workers.any_ended() {
                         return Err(Failure::new("a worker ended: its device is gone, or it failed; see the log"));
                     }
                     self.flow_log.report_lost();
+                    self.tell_kernel(|kernel, daemon| kernel.heartbeat(&daemon.config));
                     self.service.alive();
                 }
             }
@@ -166,14 +218,15 @@ impl Daemon {
 
     async fn try_reload(&mut self) -> Outcome {
         let addresses = self.addresses.borrow_and_update().clone();
-        let Loaded { config, .. } = load(&self.path, &addresses)?;
-        self.adopt(config, &addresses).await
+        let loaded = read(&self.path)?;
+        check(&loaded, &addresses, self.kernel.as_ref().err())?;
+        self.adopt(loaded.config, &addresses).await
     }
 
     /// Does what the API asks for.
     async fn change(&mut self, request: control::Request) {
         let addresses = self.addresses.borrow().clone();
-        let (edited, answer) = request.edited(&self.config, &addresses);
+        let (edited, answer) = request.edited(&self.config, &addresses, self.kernel.as_ref().err());
         answer.give(match edited {
             Ok(config) => {
                 self.adopt(config, &addresses).await.map_err(|failure| control::not_in_force(&failure))
@@ -194,6 +247,11 @@ impl Daemon {
             Ok(()) => self.engine.reconfigure(&config).map_err(Failure::from),
             failed => failed,
         };
+        if old_paths_differ(&self.config, &config) {
+            tracing::warn!(
+                "whether there is a fast path at all, and its room, change with the next start only"
+            );
+        }
         if changed.is_err() {
             let former = plan(&self.config, addresses, state_dir);
             if let Err(error) = self.host.update(former).await {
@@ -203,6 +261,7 @@ impl Daemon {
             self.flow_log.configure(&config);
             self.control.publish(&config);
             self.config = config;
+            self.follow_host(addresses);
             self.warn();
         }
         changed
@@ -220,6 +279,7 @@ impl Daemon {
         }
         tracing::debug!("addresses or interfaces of this host have changed");
         self.engine.set_host(host::own_addresses(&addresses));
+        self.follow_host(&addresses);
         let plan = plan(&self.config, &addresses, self.state_dir.as_deref());
         match self.host.update(plan).await {
             Ok(()) => self.warn(),
@@ -241,15 +301,102 @@ impl Daemon {
         }
     }
 
-    /// Takes the host's changes back, then stops the workers.
-    async fn end(self) {
+    /// What flows remember of their ways holds no longer; another address may be the one to go out by.
+    fn routes_changed(&mut self) {
+        let addresses = self.addresses.borrow().clone();
+        if kernel::implicit(&self.config, &addresses).is_some() {
+            self.follow_host(&addresses);
+        }
+        self.tell_kernel(|kernel, _| kernel.forget_routes());
+    }
+
+    /// Tells engine and kernel of the host as it is.
+    fn follow_host(&mut self, addresses: &HostAddresses) {
+        if let Err(error) = self.engine.set_implicit(kernel::implicit(&self.config, addresses)) {
+            tracing::error!("no address stands in for the empty pool4: {}", with_causes(&error));
+        }
+        let Ok(kernel) = &mut self.kernel else { return };
+        if let Err(failure) = kernel.apply(&self.config, addresses, &self.engine) {
+            tracing::error!("the kernel does not follow: {failure}");
+        }
+    }
+
+    fn tell_kernel(&self, tell: impl FnOnce(&Kernel, &Self) -> Outcome) {
+        if let Ok(kernel) = &self.kernel
+            && let Err(failure) = tell(kernel, self)
+        {
+            tracing::error!("the kernel does not follow: {failure}");
+        }
+    }
+
+    /// Ends: everything is taken back, or what the kernel knows goes on and the next daemon finds it.
+    async fn end(self, end: End) {
         self.service.stopping();
         tracing::info!("ending");
         self.log_counters();
-        self.host.restore().await;
-        self.workers.stop();
+        let leaves = end == End::LeaveKernel && !self.config.fast_path.outlive.is_zero();
+        let device = self.config.device.name.clone();
+        match self.kernel {
+            Ok(kernel) if leaves => {
+                self.workers.stop();
+                kernel.drain();
+                if let Err(failure) = self.snapshot.write(&self.engine, &self.config) {
+                    tracing::warn!("sessions that the kernel does not know are lost: {failure}");
+                }
+                self.host.leave();
+                tracing::info!(outlive = ?self.config.fast_path.outlive, "known flows go on without the daemon");
+            }
+            kernel => {
+                if let Ok(kernel) = kernel
+                    && let Err(failure) = kernel.end()
+                {
+                    tracing::error!("something is left in the kernel: {failure}");
+                }
+                self.host.restore().await;
+                self.workers.stop();
+                self.snapshot.remove();
+                if let Err(error) = Tun::remove(&device) {
+                    tracing::warn!(device, "the device is left: {}", with_causes(&error));
+                }
+            }
+        }
         self.flow_log.finish();
     }
+}
+
+/// The device: the one that a former daemon left, or a new one.
+fn open_device(config: &Config, was_left: bool) -> Outcome<Tun> {
+    let device = &config.device;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let queues = device.queues.map_or(cores, usize::from);
+    if was_left {
+        match Tun::reopen(&device.name, queues) {
+            Ok(tun) => return Ok(tun),
+            Err(error) => tracing::debug!("no device was left: {}", with_causes(&error)),
+        }
+    }
+    Ok(Tun::create(&device.name, queues)?)
+}
+
+/// Puts back what a former daemon left: the sessions that it wrote down when it ended, and those that the kernel knows.
+fn take_over(kernel: &Kernel, engine: &Engine, snapshot: &Snapshot) {
+    let written = snapshot.restore(engine).unwrap_or_else(|failure| {
+        tracing::warn!("the sessions that were written down are lost: {failure}");
+        0
+    });
+    let known = kernel.restore(engine).unwrap_or_else(|failure| {
+        tracing::warn!("the flows that the kernel knows are lost: {failure}");
+        0
+    });
+    if written + known > 0 {
+        tracing::info!(written, known, "sessions of a former daemon go on");
+    }
+}
+
+/// Whether two configurations differ in what only a start can change.
+fn old_paths_differ(old: &Config, new: &Config) -> bool {
+    let (old, new) = (&old.fast_path, &new.fast_path);
+    (old.enabled, old.max_flows) != (new.enabled, new.max_flows)
 }
 
 /// The signals that mean something.
@@ -271,19 +418,24 @@ impl Signals {
     }
 }
 
-/// Reads and checks a configuration; what is found is logged.
-fn load(path: &Path, addresses: &HostAddresses) -> Outcome<Loaded> {
+/// Reads a configuration; what is found is logged.
+fn read(path: &Path) -> Outcome<Loaded> {
     let loaded = load_file(path, &Hint::default()).map_err(|diagnostics| {
         log_findings(&diagnostics.list);
         Failure::new(format!("{} has errors", path.display()))
     })?;
     log_findings(&loaded.warnings.list);
-    let found = host::check(&loaded, addresses);
+    Ok(loaded)
+}
+
+/// Checks it against the host; `no_sharing` says why the host's own addresses cannot be in pool4, if they cannot.
+fn check(loaded: &Loaded, addresses: &HostAddresses, no_sharing: Option<&String>) -> Outcome {
+    let found = host::check(loaded, addresses, no_sharing.map(String::as_str));
     log_findings(&found);
     if host::has_errors(&found) {
-        return Err(Failure::new(format!("{} cannot be used on this host", path.display())));
+        return Err(Failure::new("the configuration cannot be used on this host"));
     }
-    Ok(loaded)
+    Ok(())
 }
 
 fn log_findings(found: &[Diagnostic]) {

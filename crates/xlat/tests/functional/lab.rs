@@ -1,7 +1,7 @@
 //! Building scenes: nodes, cables between them, and the daemon on one of them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -54,31 +54,72 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The daemon on a node. Where a test fails, its log is shown.
-pub(crate) struct Xlat {
+/// The daemon on a node. Where a test fails, its log is shown. Nothing of it is left when it is dropped, in the kernel
+/// neither.
+pub(crate) struct Xlat<'n> {
+    node: &'n Namespace,
     process: Background,
     folder: PathBuf,
 }
 
-impl Xlat {
+impl<'n> Xlat<'n> {
     /// Starts it and waits until it translates.
-    pub(crate) fn start(node: &Namespace, config: &str) -> Self {
+    pub(crate) fn start(node: &'n Namespace, config: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("xlat-functional-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("xlat.toml");
-        fs::write(&file, config).unwrap();
-        let mut command = node.command(env!("CARGO_BIN_EXE_xlat"));
-        command.arg("run").arg("--config").arg(file).arg("--state-dir").arg(folder.join("state"));
-        let process = Background::start(node, "xlat", command).unwrap();
-        let mut xlat = Self { process, folder };
+        fs::write(folder.join("xlat.toml"), config).unwrap();
+        let process = run(node, &folder);
+        let mut xlat = Self { node, process, folder };
         xlat.process.wait_for("xlat is ready", LIMIT).unwrap();
         xlat
     }
 
+    /// Kills it and starts it again at once.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.process.signal(Signal::KILL).unwrap();
+        self.process.wait(LIMIT).unwrap();
+        self.restart();
+    }
+
+    /// Ends it in good order, the kernel's part going on, and starts it again.
+    pub(crate) fn end_and_restart(&mut self) {
+        assert!(self.process.stop(LIMIT).unwrap().success());
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.process = run(self.node, &self.folder);
+        self.process.wait_for("xlat is ready", LIMIT).unwrap();
+    }
+
+    /// Lets it read another configuration.
+    pub(crate) fn reload(&mut self, config: &str) {
+        fs::write(self.folder.join("xlat.toml"), config).unwrap();
+        self.process.signal(Signal::HUP).unwrap();
+        self.process.wait_for("configuration was read again", LIMIT).unwrap();
+    }
+
+    /// What `xlat status --json` says.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let state = self.folder.join("state");
+        let line = format!("{} status --json --state-dir {}", env!("CARGO_BIN_EXE_xlat"), state.display());
+        serde_json::from_str(&self.node.run(&line).unwrap()).unwrap()
+    }
+
+    /// Flows that the kernel repeats by itself.
+    pub(crate) fn kernel_flows(&self) -> u64 {
+        self.status()["kernel"]["flows"].as_u64().unwrap_or_default()
+    }
+
+    /// Packets that the kernel translated by itself.
+    pub(crate) fn kernel_packets(&self) -> u64 {
+        self.status()["kernel"]["translated"].as_u64().unwrap_or_default()
+    }
+
     /// Starts it with one instance: NAT64 behind one address.
-    pub(crate) fn nat64(node: &Namespace, pool6: &str, pool4: &str) -> Self {
+    pub(crate) fn nat64(node: &'n Namespace, pool6: &str, pool4: &str) -> Self {
         Self::start(node, &nat64(pool6, pool4))
     }
 
@@ -94,22 +135,44 @@ impl Xlat {
         rows.last().map_or(0, |(_, rest)| rest.split_whitespace().next().unwrap().parse().unwrap())
     }
 
-    /// Ends it.
+    /// Ends it, and has everything taken back.
     pub(crate) fn stop(mut self) {
-        assert!(self.process.stop(LIMIT).unwrap().success());
+        self.process.signal(Signal::INT).unwrap();
+        assert!(self.process.wait(LIMIT).unwrap().success());
     }
 }
 
-impl Drop for Xlat {
+impl Drop for Xlat<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.process.output();
             let skip = log.lines().count().saturating_sub(40);
             log.lines().skip(skip).for_each(|line| eprintln!("xlat: {line}"));
         }
+        let state = self.folder.join("state");
+        let line = format!("{} stop --flush --state-dir {}", env!("CARGO_BIN_EXE_xlat"), state.display());
+        if let Err(error) = self.node.run(&line) {
+            eprintln!("something of xlat may be left: {error}");
+        }
         // Leaving a file behind in the temporary folder fails no test.
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn run(node: &Namespace, folder: &Path) -> Background {
+    let mut command = node.command(env!("CARGO_BIN_EXE_xlat"));
+    command.arg("run").arg("--config").arg(folder.join("xlat.toml"));
+    command.arg("--state-dir").arg(folder.join("state"));
+    Background::start(node, "xlat", command).unwrap()
+}
+
+/// True, with a message, where there is no eBPF for the test.
+pub(crate) fn no_fast_path(xlat: &Xlat<'_>) -> bool {
+    let why = xlat.status()["kernel"]["unavailable"].as_str().map(str::to_owned);
+    if let Some(why) = &why {
+        eprintln!("skipped: {why}");
+    }
+    why.is_some()
 }
 
 /// A configuration: NAT64 behind one address.

@@ -8,6 +8,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot build its scene fails")]
 
 mod chains;
+mod chaos;
+mod flows;
+mod ingress;
 mod lab;
 mod life;
 mod mtu;

@@ -1,0 +1,60 @@
+//! `xlat stop`: ends the daemon of this network namespace, and with `--flush` everything that goes on without it.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use xlat_linux::fastpath::{self, Pins};
+use xlat_linux::netlink::{self, Owner};
+use xlat_linux::tun::Tun;
+
+use crate::cli;
+use crate::failure::{Failure, Outcome};
+use crate::run::snapshot::Snapshot;
+
+/// How long a daemon may take to end: it writes its sessions down.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Ends what there is; that nothing runs is no failure.
+pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
+    let cli::Which { device, state_dir, bpffs } = &arguments.which;
+    let mut did = Vec::new();
+    if let Some(Owner { pid, alive: true }) = netlink::owner(device, state_dir.as_deref())? {
+        end(pid, || Ok(netlink::owner(device, state_dir.as_deref())?.is_some_and(|owner| owner.alive)))?;
+        did.push(format!("the daemon (process {pid}) has ended"));
+    }
+    if arguments.flush {
+        if let Some(pins) = Pins::existing(bpffs.as_deref())? {
+            fastpath::flush(&pins)?;
+            did.push("the kernel's part is gone".to_owned());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let folder = state_dir.clone().unwrap_or_else(netlink::default_journal_directory);
+        if runtime.block_on(netlink::undo(device, &folder))? {
+            did.push("the changes of this host are taken back".to_owned());
+        }
+        Tun::remove(device)?;
+        Snapshot::of(device, state_dir.as_deref()).remove();
+    }
+    let text = if did.is_empty() { "nothing of xlat runs here".to_owned() } else { did.join("; ") };
+    writeln!(io::stdout(), "{text}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a process to end and waits until `is_alive` says no.
+fn end(pid: u32, is_alive: impl Fn() -> Outcome<bool>) -> Outcome {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let process = process.ok_or_else(|| Failure::new(format!("{pid} is no process")))?;
+    kill_process(process, Signal::TERM)
+        .map_err(|error| Failure::doing(format!("cannot end process {pid}"), &error))?;
+    let end = Instant::now() + PATIENCE;
+    while is_alive()? {
+        if Instant::now() > end {
+            return Err(Failure::new(format!("process {pid} does not end; see its log")));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
