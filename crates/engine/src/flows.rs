@@ -97,8 +97,8 @@ impl Flows {
 
 impl Engine {
     /// What the kernel says of a promoted flow, in answer to [`FlowSink::idle`] or unasked: when it last saw a packet of it,
-    /// in either direction, in whole seconds of the workers' clock; `None` if it does not have the flow. `now_ms` is that
-    /// clock.
+    /// in either direction, in whole seconds of the workers' clock; `None` if it does not have the flow, which then is demoted.
+    /// `now_ms` is that clock.
     pub fn flow_used(&self, flow: &flow::Session, used: Option<u32>, now_ms: u64) {
         let Some(protocol) = protocol_of(flow.protocol) else { return };
         let generation = self.current().load_full();
@@ -108,7 +108,8 @@ impl Engine {
         let server = Transport4 { addr: flow.server.0.into(), port: flow.server.1 };
         // It was some time within that second.
         let last = used.map(|seconds| Instant((u64::from(seconds) + 1) * 1000));
-        nat64.tables.used(&nat64.policy, (protocol, client, server), last, Instant(now_ms));
+        let (key, now) = ((protocol, client, server), Instant(now_ms));
+        nat64.tables.used(&nat64.policy, key, last, now, &mut FlowEvents(nat64));
     }
 
     /// Tells the sink of every transport address with BIB entry, as if it had just been taken: for a sink that only now

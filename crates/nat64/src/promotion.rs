@@ -80,17 +80,18 @@ pub(crate) struct Seen {
 
 impl Tables {
     /// What the faster path says of a promoted session, in answer to [`Events::idle`] or unasked: it last saw something
-    /// at `last`, or (`None`) it does not have the session, or not any more.
+    /// at `last`, or (`None`) it does not have the session, or not any more. In the latter case the session is demoted:
+    /// somebody may have promoted it again meanwhile, which then does not hold.
     pub fn used(
         &self,
         policy: &Policy,
         (protocol, client, server): (Protocol, Transport6, Transport4),
         last: Option<Instant>,
         now: Instant,
+        events: &mut dyn Events,
     ) {
         let hash = self.shared.hasher.client(client.addr);
-        let mut nobody = ();
-        let (mut shard, _env) = self.enter(self.place(hash), policy, now, &mut nobody);
+        let (mut shard, mut env) = self.enter(self.place(hash), policy, now, events);
         let hash = self.shared.hasher.with_port(hash, client.port);
         let Some(bib) = shard.find(hash, protocol, client) else { return };
         let Some(number) = shard.session(&self.shared, bib, remote(protocol, server)) else { return };
@@ -99,7 +100,7 @@ impl Tables {
         }
         match last {
             Some(last) => shard.answered(policy, number, last, now),
-            None => shard.unpromote(number),
+            None => shard.demote(&mut env, number),
         }
     }
 
@@ -165,17 +166,12 @@ impl Shard {
         if let Some(info) = self.session_info(env.policy, number) {
             env.events.demote(&info);
         }
-        self.unpromote(number);
-    }
-
-    /// Notes that nobody else sees the session's packets any more. What was seen last is not known then: its lifetime
-    /// starts anew.
-    pub(crate) fn unpromote(&mut self, number: u32) {
         let session = &mut self.records[number];
         session.traffic.set(Traffic::PROMOTED, false);
-        let (list, timer, tick) = (session.list, session.timer, self.latest);
+        // What was seen last of a session that waits otherwise is not known: its lifetime starts anew.
+        let (list, timer) = (session.list, session.timer);
         if !list.is_a_timers() {
-            self.refresh(number, timer, tick);
+            self.refresh(number, timer, env.tick);
         }
     }
 

@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "shared with the tests in state/, which use more of it")]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use support::*;
 use xlat_nat64::{
-    Inbound, Instant, Limits, Outbound, Policy, PolicyConfig, Protocol, Refusal, StaticEntry, Tables,
-    TcpFlags, Transport4, Transport6,
+    Events, Inbound, Instant, Limits, Outbound, Policy, PolicyConfig, Promotion, Protocol, Refusal,
+    SessionInfo, StaticEntry, Tables, TcpFlags, Transport4, Transport6,
 };
 
 /// xorshift64*: reproducible and good enough to choose packets.
@@ -143,17 +143,73 @@ fn a_day_of_many_clients() {
     assert_eq!(refused, Err(Refusal::PoolExhausted));
 }
 
-/// Two workers send, one reloads and expires: afterwards everything is consistent.
+/// What a faster path was told, by everybody.
+#[derive(Default)]
+struct Told {
+    flows: BTreeSet<(Protocol, Transport6, Transport4, Transport4)>,
+    ports: BTreeSet<(Protocol, Transport4)>,
+    idle: Vec<SessionInfo>,
+    promotions: u64,
+}
+
+/// Lets the workers end, also when a check fails.
+struct StopsAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopsAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One worker's way to tell it.
+struct Teller<'a>(&'a parking_lot::Mutex<Told>);
+
+fn flow(session: &SessionInfo) -> (Protocol, Transport6, Transport4, Transport4) {
+    (session.protocol, session.client, session.mask, session.remote)
+}
+
+impl Events for Teller<'_> {
+    fn promote(&mut self, session: &SessionInfo, _mark: u32) -> bool {
+        let mut told = self.0.lock();
+        told.promotions += 1;
+        told.flows.insert(flow(session));
+        true
+    }
+    fn demote(&mut self, session: &SessionInfo) {
+        assert!(self.0.lock().flows.remove(&flow(session)), "never given: {session:?}");
+    }
+    fn idle(&mut self, session: &SessionInfo) {
+        self.0.lock().idle.push(*session);
+    }
+    fn port(&mut self, protocol: Protocol, mask: Transport4, taken: bool) {
+        let mut told = self.0.lock();
+        match taken {
+            true => told.ports.insert((protocol, mask)),
+            false => told.ports.remove(&(protocol, mask)),
+        };
+    }
+}
+
+/// Two workers send, one reloads and expires: afterwards everything is consistent, and a faster path has been told of it
+/// in an order that is right.
 #[test]
 fn workers_and_reloads_at_the_same_time() {
-    let configs = configs();
+    let told = parking_lot::Mutex::new(Told::default());
+    // Every other reload takes all flows back.
+    let configs: Vec<_> = (0..12)
+        .map(|round| {
+            let promotion = Promotion { protocols: [true, true, round % 3 != 0], tag: round / 2 };
+            PolicyConfig { promotion, ..configs()[round as usize % 6].clone() }
+        })
+        .collect();
     let tables = Tables::new(4, SECRET);
     let policy = RwLock::new(Arc::new(Policy::new(configs[0].clone(), None).unwrap()));
     let stop = AtomicBool::new(false);
     let clock = Mutex::new(Instant(0));
     std::thread::scope(|scope| {
+        let _stops = StopsAtTheEnd(&stop);
         for seed in [1, 2] {
-            let (tables, policy, stop, clock) = (&tables, &policy, &stop, &clock);
+            let (tables, policy, stop, clock, told) = (&tables, &policy, &stop, &clock, &told);
             scope.spawn(move || {
                 let mut random = Random(seed);
                 while !stop.load(Ordering::Relaxed) {
@@ -164,12 +220,14 @@ fn workers_and_reloads_at_the_same_time() {
                         let src = client(random.below(3000) as u16, 1);
                         let dst = server(random.below(4) as u8, 1);
                         let packet = Outbound { protocol, src, dst, mark: 0, tcp: random.flags() };
-                        let Ok(mask) = tables.outbound(&policy, &packet, now, &mut ()) else { continue };
+                        let Ok(mask) = tables.outbound(&policy, &packet, now, &mut Teller(told)) else {
+                            continue;
+                        };
                         let tcp = random.flags();
                         let packet =
                             Inbound { protocol, src: dst, dst: mask, shared: false, tcp, original: b"syn" };
                         // A reload may take the mapping away at any time; it never gives it to somebody unasked.
-                        let _outcome = tables.inbound(&policy, &packet, now, &mut ());
+                        let _outcome = tables.inbound(&policy, &packet, now, &mut Teller(told));
                     }
                 }
             });
@@ -178,29 +236,45 @@ fn workers_and_reloads_at_the_same_time() {
             let old = Arc::clone(&policy.read().unwrap());
             let new = Arc::new(Policy::new(configs[round % configs.len()].clone(), Some(&old)).unwrap());
             *policy.write().unwrap() = Arc::clone(&new);
-            tables.reconfigure(&old, &new, &mut ());
+            tables.reconfigure(&old, &new, &mut Teller(&told));
             for _ in 0..10 {
                 let now = {
                     let mut clock = clock.lock().unwrap();
                     *clock = clock.plus(Duration::from_secs(7));
                     *clock
                 };
-                tables.expire(&new, now, &mut ());
+                tables.expire(&new, now, &mut Teller(&told));
+                let asked = std::mem::take(&mut told.lock().idle);
+                for (at, session) in asked.iter().enumerate() {
+                    // Used, unused; some questions are never answered.
+                    let last = [Some(now), Some(Instant(0)), None][at % 3];
+                    if at % 5 != 0 {
+                        let key = (session.protocol, session.client, session.remote);
+                        tables.used(&new, key, last, now, &mut Teller(&told));
+                    }
+                }
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let old = policy.into_inner().unwrap();
     // What a worker made under an older policy after the reload goes with the next one.
     let new =
         Policy::new(PolicyConfig { udp_timeout: Duration::from_secs(1), ..configs[3].clone() }, Some(&old))
             .unwrap();
-    tables.reconfigure(&old, &new, &mut ());
+    tables.reconfigure(&old, &new, &mut Teller(&told));
     check(&tables, &new);
+    {
+        let told = told.lock();
+        let sessions = all_sessions(&tables, &new);
+        let promoted = sessions.iter().filter(|session| session.promoted).map(flow).collect();
+        assert_eq!(told.flows, promoted);
+        assert_eq!(told.ports, all_bib(&tables).iter().map(|entry| (entry.protocol, entry.mask)).collect());
+        assert!(told.promotions > 1000, "{} promotions", told.promotions);
+    }
     let end = clock.into_inner().unwrap().plus(Duration::from_secs(100_000));
     for wait in [0, 1000] {
-        while tables.expire(&new, end.plus(Duration::from_secs(wait)), &mut ()) {}
+        while tables.expire(&new, end.plus(Duration::from_secs(wait)), &mut Teller(&told)) {}
     }
     let gauges = tables.gauges();
     assert_eq!((gauges.bib, gauges.sessions, gauges.stored_syns), ([0; 3], [0; 3], 0));
@@ -208,7 +282,7 @@ fn workers_and_reloads_at_the_same_time() {
     for n in 0..400 {
         let packet =
             Outbound { protocol: Protocol::Udp, src: client(n, 1), dst: server(1, 1), mark: 0, tcp: ACK };
-        assert!(tables.outbound(&new, &packet, end, &mut ()).is_ok(), "{n} of 400");
+        assert!(tables.outbound(&new, &packet, end, &mut Teller(&told)).is_ok(), "{n} of 400");
     }
 }
 

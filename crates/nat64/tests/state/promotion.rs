@@ -37,7 +37,7 @@ fn key(session: &SessionInfo) -> (Protocol, Transport6, Transport4) {
 
 impl World {
     fn used(&mut self, session: &SessionInfo, last: Option<Instant>) {
-        self.tables.used(&self.policy, key(session), last, self.now);
+        self.tables.used(&self.policy, key(session), last, self.now, &mut self.log);
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Log {
     pub(crate) probes: Vec<SessionInfo>,
     /// Whether sessions that are worth it are promoted, and what was told of that.
     pub(crate) takes: bool,
+    /// Whether the faster path says at once that it has seen nothing.
+    pub(crate) silent: bool,
     pub(crate) promoted: Vec<(SessionInfo, u32)>,
     pub(crate) demoted: Vec<SessionInfo>,
     pub(crate) idle: Vec<SessionInfo>,
@@ -146,6 +148,13 @@ impl World {
     pub(crate) fn wait(&mut self, millis: u64) {
         self.now = Instant(self.now.0 + millis);
         while self.tables.expire(&self.policy, self.now, &mut self.log) {}
+        if self.log.silent && !self.log.idle.is_empty() {
+            for session in std::mem::take(&mut self.log.idle) {
+                let key = (session.protocol, session.client, session.remote);
+                self.tables.used(&self.policy, key, Some(Instant(0)), self.now, &mut self.log);
+            }
+            self.wait(0);
+        }
     }
 
     pub(crate) fn reload(&mut self, config: PolicyConfig) {
