@@ -391,3 +391,6 @@ fn framework_of(content: &str) -> Framework {
         Some(_) | None => Framework::Netfilter,
     }
 }
+
+#[cfg(test)]
+mod tests;

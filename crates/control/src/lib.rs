@@ -9,6 +9,7 @@
 mod access;
 pub mod api;
 mod client;
+mod door;
 mod edit;
 mod error;
 pub mod globals;

@@ -20,8 +20,8 @@ use tokio::sync::Mutex;
 use xlat_config::{Config, Kind};
 use xlat_engine::{Engine, View};
 
-use crate::access::may_control;
 use crate::api::{self, BibPair, Change, Changes, Protocol, REQUEST_BYTES_MAX, Status, Translator};
+use crate::door::{Admitted, Door};
 use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::error::{Blame, Error, errno};
 use crate::{globals, pool4, read};
@@ -51,7 +51,7 @@ pub trait Daemon: Send + Sync + 'static {
 ///
 /// When the listener cannot be used.
 pub async fn serve<D: Daemon>(listener: StdUnixListener, daemon: D, uid: u32) -> std::io::Result<()> {
-    let shared = Arc::new(Shared { daemon, uid, frameworks: RwLock::default(), changing: Mutex::new(()) });
+    let shared = Arc::new(Shared { daemon, frameworks: RwLock::default(), changing: Mutex::new(()) });
     let instance = Router::new()
         .route("/global", get(global))
         .route("/eamt", get(eamt))
@@ -69,16 +69,15 @@ pub async fn serve<D: Daemon>(listener: StdUnixListener, daemon: D, uid: u32) ->
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_path)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
+        .layer(middleware::from_fn(admit))
         .with_state(shared);
-    let listener = UnixListener::from_std(listener)?;
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
+    let door = Door::new(UnixListener::from_std(listener)?, uid);
+    axum::serve(door, router.into_make_service_with_connect_info::<Admitted>()).await
 }
 
 /// What all requests share.
 struct Shared<D> {
     daemon: D,
-    uid: u32,
     frameworks: RwLock<Frameworks>,
     /// Held while a change is made: what it was checked against must not move.
     changing: Mutex<()>,
@@ -86,32 +85,27 @@ struct Shared<D> {
 
 type App<D> = State<Arc<Shared<D>>>;
 
-/// Whom the kernel says is on the other side.
-#[derive(Clone, Copy)]
-struct Peer(Option<(u32, u32)>);
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|peer| (peer.uid(), peer.gid())))
+impl Connected<IncomingStream<'_, Door>> for Admitted {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        *stream.remote_addr()
     }
 }
 
-async fn admit<D: Daemon>(
-    State(shared): App<D>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+async fn admit(
+    ConnectInfo(Admitted(admitted)): ConnectInfo<Admitted>,
     request: Request,
     next: Next,
 ) -> Response {
-    match peer {
-        Some((uid, gid)) if may_control(uid, gid, shared.uid) => next.run(request).await,
-        Some(_) | None => Error {
-            whose: Blame::Client,
-            errno: errno::EPERM,
-            ..Error::invalid("CAP_NET_ADMIN capability required. (Maybe try su or sudo?)")
-        }
-        .with_help("ask as root or as a member of the group xlat")
-        .into_response(),
+    if admitted {
+        return next.run(request).await;
     }
+    Error {
+        whose: Blame::Client,
+        errno: errno::EPERM,
+        ..Error::invalid("CAP_NET_ADMIN capability required. (Maybe try su or sudo?)")
+    }
+    .with_help("ask as root or as a member of the group xlat")
+    .into_response()
 }
 
 async fn no_such_path(request: Request) -> Error {
