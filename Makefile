@@ -11,7 +11,7 @@ XLAT       = $(TARGET_DIR)/release/xlat
 # Program and Debian package that has it.
 TOOLS       = ip:iproute2 ping:iputils-ping curl:curl traceroute:traceroute iperf3:iperf3 tcpdump:tcpdump \
               sysctl:procps setpriv:util-linux cc:gcc
-BENCH_TOOLS = $(TOOLS) tayga:tayga
+BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool
 
 .DEFAULT_GOAL = help
 .PHONY: help build demo test lint bench fuzz bpf bpf-check install-deps install-bench-deps install clean
@@ -68,18 +68,21 @@ bench: install-bench-deps ## the numbers of docs/performance.md
 	$(CARGO) build --release -p xlat -p xlat-bench
 	$(TARGET_DIR)/release/memory
 	$(TARGET_DIR)/release/namespaces
+	$(TARGET_DIR)/release/kernel
 
 fuzz: ## each fuzz target for a minute
 	@echo "== fuzz"
 	fuzz/run.sh
 
-bpf: ## the kernel program, anew (installs its compiler; the result is committed)
+bpf: ## the kernel programs, anew (installs its compiler; the result is committed)
 	@echo "== bpf"
 	crates/fastpath-ebpf/build.sh
+	PROGRAM=bench crates/fastpath-ebpf/build.sh
 
-bpf-check: ## whether the committed kernel program is the one of its sources
+bpf-check: ## whether the committed kernel programs are those of their sources
 	@echo "== bpf-check"
 	crates/fastpath-ebpf/build.sh --check
+	PROGRAM=bench crates/fastpath-ebpf/build.sh --check
 
 install-deps: ## the programs that demo and tests use (apt)
 	@$(call install_missing,$(TOOLS))

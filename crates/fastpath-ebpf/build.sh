@@ -2,20 +2,27 @@
 # Compiles the kernel program to crates/linux/bpf/xlat.bpf.o and notes the hash of its sources beside it.
 #   build.sh          compile
 #   build.sh --check  only say whether the committed object is the one of these sources
+# With PROGRAM=bench in the environment: the programs of the measurements, to bench/bpf/bench.bpf.o.
 # Takes Debian's rustc-web with rust-web-src where they are installed, else rustup's toolchain; either way the compiler
 # is asked for unstable features (build-std), which RUSTC_BOOTSTRAP allows.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-object=crates/linux/bpf/xlat.bpf.o
-hashes=crates/linux/bpf/xlat.bpf.sha256
+program=${PROGRAM:-xlat}
+case $program in
+    xlat) crate=crates/fastpath-ebpf shared=crates/fastpath object=crates/linux/bpf/xlat.bpf.o ;;
+    bench) crate=bench/ebpf shared= object=bench/bpf/bench.bpf.o ;;
+    *) echo "there is no program $program" >&2; exit 1 ;;
+esac
+hashes=${object%.o}.sha256
 linker_version=0.13.0
 llvm=22
 
 # Everything that the object depends on, but for the compiler.
 source_hash() {
-    find crates/fastpath/src crates/fastpath-ebpf/src -name '*.rs' \
-        | cat - <(printf '%s\n' crates/fastpath/Cargo.toml crates/fastpath-ebpf/{Cargo.toml,Cargo.lock,build.sh}) \
+    find ${shared:+"$shared/src"} "$crate/src" -name '*.rs' \
+        | cat - <(printf '%s\n' ${shared:+"$shared/Cargo.toml"} "$crate"/{Cargo.toml,Cargo.lock} \
+            crates/fastpath-ebpf/build.sh) \
         | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1
 }
 object_hash() { sha256sum "$object" | cut -d' ' -f1; }
@@ -64,7 +71,7 @@ fi
 command -v llvm-strip >/dev/null || apt_install "llvm-$llvm"
 
 # No path of this machine gets into the object.
-target=$PWD/crates/fastpath-ebpf/target
+target=$PWD/$crate/target
 sysroot=$("${RUSTC:-rustc}" --print sysroot)
 flags=(
     -Clinker=bpf-linker -Cdebuginfo=2 -Clink-arg=--btf
@@ -72,9 +79,9 @@ flags=(
     "--remap-path-prefix=$sysroot=rust"
 )
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") CARGO_TARGET_DIR="${BPF_TARGET_DIR:-$target}" \
-    "$cargo" build --manifest-path crates/fastpath-ebpf/Cargo.toml --release --locked \
+    "$cargo" build --manifest-path "$crate/Cargo.toml" --release --locked \
     --target bpfel-unknown-none -Z build-std=core
 mkdir -p "$(dirname "$object")"
-llvm-strip --strip-debug "${BPF_TARGET_DIR:-$target}/bpfel-unknown-none/release/xlat" -o "$object"
+llvm-strip --strip-debug "${BPF_TARGET_DIR:-$target}/bpfel-unknown-none/release/$program" -o "$object"
 printf 'sources %s\nobject %s\n' "$(source_hash)" "$(object_hash)" >"$hashes"
 ls -l "$object"

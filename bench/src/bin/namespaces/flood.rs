@@ -11,10 +11,10 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 use xlat_bench::Error;
+use xlat_bench::results::{Sample, cpu_time};
 
 use crate::frame::{PORT, frame};
 use crate::lab::{Lab, Subject};
-use crate::results::{Sample, cpu_time};
 
 /// What [`receive`] prints when it counts.
 pub(crate) const LISTENING: &str = "listening";
@@ -34,7 +34,7 @@ pub(crate) fn measure(lab: &Lab, subject: &Subject, flows: usize, time: Duration
     std::thread::sleep(UNDER_WAY);
     let packets = (received(lab)? - count) as f64;
     let cpu = (cpu_time(subject.process)? - cpu).as_nanos() as f64;
-    Ok(Sample { rate: packets / time.as_secs_f64() / 1e6, cpu: cpu / packets.max(1.0) })
+    Ok(Sample { rate: packets / time.as_secs_f64() / 1e6, cpu: cpu / packets.max(1.0), units: packets })
 }
 
 /// Datagrams that the receiver's socket has refused, its queue being full: all but the first few hundred.

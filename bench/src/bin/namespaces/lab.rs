@@ -2,13 +2,14 @@
 //! is in its way), every cable a veth pair with its offloads on. All run at the same time, and A's destination decides which
 //! one a packet meets: taking turns costs nothing.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use xlat_bench::Error;
+use xlat_bench::host::{Folder, Xlat};
+use xlat_bench::tcp::Way;
 use xlat_netlab::{Background, Namespace, missing_programs, veth};
 
 /// Ethernet address of A.
@@ -33,6 +34,9 @@ eamt = ["203.0.113.128/32 2001:db8:a2::2/128"]
 [instance.global]
 pool6 = "2001:db8:64::/96"
 "#;
+
+/// What keeps the kernel's fast path out of the way: this program measures the TUN path.
+const TUN_ONLY: &str = "[fast-path]\nenabled = false\n";
 
 /// What makes `xlat` work with one thread, as tayga does.
 const ONE_QUEUE: &str = "[device]\nqueues = 1\n";
@@ -76,7 +80,8 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Lab {
     subjects: Vec<Subject>,
-    _programs: Vec<Background>,
+    _translators: [Xlat; 3],
+    _programs: [Background; 3],
     pub(crate) a: Namespace,
     _routers: Vec<Namespace>,
     pub(crate) v: Namespace,
@@ -100,16 +105,15 @@ impl Lab {
         let routers: Result<Vec<Namespace>, Error> =
             (0..BEYOND.len()).map(|number| router(&a, &v, number)).collect();
         let routers = routers?;
-        let xlat = std::env::current_exe()?.with_file_name("xlat");
-        if !xlat.is_file() {
-            return Err(format!("there is no {}: cargo build --release -p xlat", xlat.display()).into());
-        }
-        let nat64 = start_xlat(&routers[1], &xlat, &folder.path, "nat64", NAT64)?;
-        let siit = start_xlat(&routers[2], &xlat, &folder.path, "siit", SIIT)?;
+        let start = |number: usize, name: &str, config: &str| {
+            Xlat::start(&routers[number], &folder, name, &format!("{TUN_ONLY}{config}"))
+        };
+        let nat64 = start(1, "nat64", NAT64)?;
+        let siit = start(2, "siit", SIIT)?;
         let config = format!("{ONE_QUEUE}{NAT64}")
             .replace("203.0.113.64", "203.0.113.65")
             .replace("64:ff9b::", "64:ff9b:1:1::");
-        let single = start_xlat(&routers[4], &xlat, &folder.path, "single", &config)?;
+        let single = start(4, "single", &config)?;
         let tayga = start_tayga(&routers[3], &folder.path)?;
         let mut iperf3 = Background::start(&v, "iperf3", v.line("iperf3 --server --forceflush"))?;
         iperf3.wait_for("listening", READY)?;
@@ -117,25 +121,30 @@ impl Lab {
         receive.arg("receive");
         let mut sink = Background::start(&v, "the receiver", receive)?;
         sink.wait_for(super::flood::LISTENING, READY)?;
-        let subject =
-            |name, device, from: &str, to: &str, process: Option<&Background>| -> Result<Subject, Error> {
-                let process = process.map(Background::pid);
-                Ok(Subject { name, device, from: from.parse()?, to: to.parse()?, process })
-            };
+        let subject = |name, device, from: &str, to: &str, process: Option<u32>| -> Result<Subject, Error> {
+            Ok(Subject { name, device, from: from.parse()?, to: to.parse()?, process })
+        };
         let subjects = vec![
             subject("plain IPv6", "eth0", "2001:db8:a0::2", "2001:db8:b0::2", None)?,
             subject("plain IPv4", "eth0", "192.0.2.2", "198.51.100.2", None)?,
-            subject("xlat NAT64", "eth1", "2001:db8:a1::2", "64:ff9b::198.51.100.18", Some(&nat64))?,
-            subject("xlat SIIT", "eth2", "2001:db8:a2::2", "2001:db8:64::198.51.100.34", Some(&siit))?,
-            subject("NAT64, 1 queue", "eth4", "2001:db8:a4::2", "64:ff9b:1:1::198.51.100.66", Some(&single))?,
-            subject("tayga", "eth3", "2001:db8:a3::2", "2001:db8:65::198.51.100.50", Some(&tayga))?,
+            subject("xlat NAT64", "eth1", "2001:db8:a1::2", "64:ff9b::198.51.100.18", Some(nat64.pid()))?,
+            subject("xlat SIIT", "eth2", "2001:db8:a2::2", "2001:db8:64::198.51.100.34", Some(siit.pid()))?,
+            subject(
+                "NAT64, 1 queue",
+                "eth4",
+                "2001:db8:a4::2",
+                "64:ff9b:1:1::198.51.100.66",
+                Some(single.pid()),
+            )?,
+            subject("tayga", "eth3", "2001:db8:a3::2", "2001:db8:65::198.51.100.50", Some(tayga.pid()))?,
         ];
         for subject in &subjects {
             a.run(&format!("ping -n -c 1 -w 5 {}", subject.to))?;
         }
         Ok(Self {
             subjects,
-            _programs: vec![nat64, siit, single, tayga, iperf3, sink],
+            _translators: [nat64, siit, single],
+            _programs: [tayga, iperf3, sink],
             a,
             v,
             _routers: routers,
@@ -146,6 +155,11 @@ impl Lab {
     /// All subjects, plain IPv6 forwarding first.
     pub(crate) fn subjects(&self) -> &[Subject] {
         &self.subjects
+    }
+
+    /// The way of connections by a subject.
+    pub(crate) fn way(&self, subject: &Subject) -> Way<'_> {
+        Way { from: &self.a, to: subject.to, process: subject.process, name: subject.name }
     }
 }
 
@@ -179,22 +193,6 @@ fn text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn start_xlat(
-    t: &Namespace,
-    xlat: &Path,
-    folder: &Path,
-    name: &str,
-    config: &str,
-) -> Result<Background, Error> {
-    let file = folder.join(format!("{name}.toml"));
-    fs::write(&file, config)?;
-    let mut command = t.command(&xlat.to_string_lossy());
-    command.arg("run").arg("--config").arg(file).arg("--state-dir").arg(folder.join(name));
-    let mut running = Background::start(t, "xlat", command)?;
-    running.wait_for("xlat is ready", READY)?;
-    Ok(running)
-}
-
 fn start_tayga(t: &Namespace, folder: &Path) -> Result<Background, Error> {
     let file = folder.join("tayga.conf");
     fs::write(&file, format!("{TAYGA}data-dir {}\n", folder.display()))?;
@@ -204,25 +202,4 @@ fn start_tayga(t: &Namespace, folder: &Path) -> Result<Background, Error> {
     t.ip("route add 203.0.113.192/31 dev tayga0")?;
     t.ip("route add 2001:db8:65::/96 dev tayga0")?;
     Ok(Background::start(t, "tayga", t.line(&format!("tayga --config {file} --nodetach")))?)
-}
-
-/// A folder of our own, removed when dropped.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn new() -> Result<Self, Error> {
-        let path = std::env::temp_dir().join(format!("xlat-bench-{}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is a few small files in the folder for temporary ones.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }

@@ -8,14 +8,12 @@
 mod flood;
 mod frame;
 mod lab;
-mod results;
-mod tcp;
 
 use std::time::Duration;
 
 use lab::{Lab, Subject};
-use results::Results;
-use xlat_bench::Error;
+use xlat_bench::results::{Budget, Results, Sample};
+use xlat_bench::{Error, tcp};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +37,23 @@ const FLOWS: [usize; 3] = [1, 64, 1000];
 
 /// Connections of a transfer at the same time.
 const STREAMS: [usize; 2] = [1, 4];
+
+/// TCP bulk on the TUN path.
+const TCP_BUDGETS: [Budget; 6] = [
+    Budget { subject: "xlat NAT64", reference: "plain IPv6", at_least: 0.8 },
+    Budget { subject: "xlat SIIT", reference: "plain IPv6", at_least: 0.8 },
+    Budget { subject: "NAT64, 1 queue", reference: "plain IPv6", at_least: 0.8 },
+    Budget { subject: "xlat NAT64", reference: "tayga", at_least: 4.5 },
+    Budget { subject: "xlat SIIT", reference: "tayga", at_least: 4.5 },
+    Budget { subject: "NAT64, 1 queue", reference: "tayga", at_least: 4.5 },
+];
+
+/// Small packets on the TUN path.
+const PACKET_BUDGETS: [Budget; 3] = [
+    Budget { subject: "xlat NAT64", reference: "tayga", at_least: 1.5 },
+    Budget { subject: "xlat SIIT", reference: "tayga", at_least: 1.5 },
+    Budget { subject: "NAT64, 1 queue", reference: "tayga", at_least: 1.5 },
+];
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,9 +84,9 @@ fn main() -> Result<(), Error> {
             for (direction, down) in [("up", false), ("down", true)] {
                 let title = format!("TCP {direction}, {streams} at a time");
                 let results = rounds(scale, &lab, |subject| {
-                    tcp::transfer(&lab, subject, streams, down, scale.transfer)
+                    tcp::transfer(lab.way(subject), streams, down, scale.transfer)
                 })?;
-                missed += results.print(&title, "Gbit/s", "CPU ns/KiB", &results::TCP_BUDGETS);
+                missed += results.print(&title, "Gbit/s", "CPU ns/KiB", &TCP_BUDGETS);
             }
         }
     }
@@ -79,7 +94,7 @@ fn main() -> Result<(), Error> {
         for flows in FLOWS {
             let title = format!("Packets of 64 bytes, {flows} flows, one after the other");
             let results = rounds(scale, &lab, |subject| flood::measure(&lab, subject, flows, scale.flood))?;
-            missed += results.print(&title, "M packets/s", "CPU ns/packet", &results::PACKET_BUDGETS);
+            missed += results.print(&title, "M packets/s", "CPU ns/packet", &PACKET_BUDGETS);
         }
     }
     println!("\nBudgets missed: {missed}");
@@ -90,7 +105,7 @@ fn main() -> Result<(), Error> {
 fn rounds(
     scale: Scale,
     lab: &Lab,
-    mut measure: impl FnMut(&Subject) -> Result<results::Sample, Error>,
+    mut measure: impl FnMut(&Subject) -> Result<Sample, Error>,
 ) -> Result<Results, Error> {
     let mut results = Results::new(lab.subjects().iter().map(|subject| subject.name));
     for round in 0..=scale.rounds {

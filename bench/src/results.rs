@@ -3,66 +3,54 @@
 use std::fs;
 use std::time::Duration;
 
-use xlat_bench::Error;
+use crate::Error;
 
 /// One subject's turn.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
+pub struct Sample {
     /// What got through per second, in the unit of the table.
-    pub(crate) rate: f64,
+    pub rate: f64,
     /// Nanoseconds of the translating process's processor time for each unit that got through.
-    pub(crate) cpu: f64,
+    pub cpu: f64,
+    /// Units that got through.
+    pub units: f64,
 }
 
 /// All turns of all subjects, by round.
 #[derive(Debug)]
-pub(crate) struct Results {
+pub struct Results {
     rows: Vec<(&'static str, Vec<Sample>)>,
 }
 
 /// The ratio of one subject's rate to another's has to be at least this.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
-    subject: &'static str,
-    reference: &'static str,
-    at_least: f64,
+pub struct Budget {
+    /// Name of the one that is judged.
+    pub subject: &'static str,
+    /// Name of the one it is compared with.
+    pub reference: &'static str,
+    /// The ratio.
+    pub at_least: f64,
 }
-
-/// TCP bulk on the TUN path.
-pub(crate) const TCP_BUDGETS: [Budget; 6] = [
-    Budget { subject: "xlat NAT64", reference: "plain IPv6", at_least: 0.8 },
-    Budget { subject: "xlat SIIT", reference: "plain IPv6", at_least: 0.8 },
-    Budget { subject: "NAT64, 1 queue", reference: "plain IPv6", at_least: 0.8 },
-    Budget { subject: "xlat NAT64", reference: "tayga", at_least: 4.5 },
-    Budget { subject: "xlat SIIT", reference: "tayga", at_least: 4.5 },
-    Budget { subject: "NAT64, 1 queue", reference: "tayga", at_least: 4.5 },
-];
-
-/// Small packets on the TUN path.
-pub(crate) const PACKET_BUDGETS: [Budget; 3] = [
-    Budget { subject: "xlat NAT64", reference: "tayga", at_least: 1.5 },
-    Budget { subject: "xlat SIIT", reference: "tayga", at_least: 1.5 },
-    Budget { subject: "NAT64, 1 queue", reference: "tayga", at_least: 1.5 },
-];
 
 impl Results {
     /// Nothing yet of these subjects; the first one is what the table's ratios refer to.
-    pub(crate) fn new(names: impl Iterator<Item = &'static str>) -> Self {
+    pub fn new(names: impl Iterator<Item = &'static str>) -> Self {
         Self { rows: names.map(|name| (name, Vec::new())).collect() }
     }
 
     /// The next round's sample of subject number `number`.
-    pub(crate) fn add(&mut self, number: usize, sample: Sample) {
+    pub fn add(&mut self, number: usize, sample: Sample) {
         if let Some((_, samples)) = self.rows.get_mut(number) {
             samples.push(sample);
         }
     }
 
     /// Prints the table and the verdicts; how many budgets are missed.
-    pub(crate) fn print(&self, title: &str, rate_unit: &str, cpu_unit: &str, budgets: &[Budget]) -> usize {
+    pub fn print(&self, title: &str, rate_unit: &str, cpu_unit: &str, budgets: &[Budget]) -> usize {
         println!("\n### {title}\n");
-        println!("| {:14} | {rate_unit:>11} | best round | of plain IPv6 | {cpu_unit:>13} |", "");
-        println!("|{:-<16}|{:->13}|{:->12}|{:->15}|{:->15}|", "", ":", ":", ":", ":");
+        println!("| {:20} | {rate_unit:>11} | best round | of plain IPv6 | {cpu_unit:>13} |", "");
+        println!("|{:-<22}|{:->13}|{:->12}|{:->15}|{:->15}|", "", ":", ":", ":", ":");
         let reference = self.rows.first().map_or("", |(name, _)| *name);
         for (name, samples) in &self.rows {
             let rates = || samples.iter().map(|sample| sample.rate);
@@ -70,7 +58,7 @@ impl Results {
             let cpu = median(samples.iter().map(|sample| sample.cpu));
             let cpu = if cpu > 0.0 { format!("{cpu:.0}") } else { String::new() };
             let ratio = self.ratio(name, reference);
-            println!("| {name:14} | {rate:>11.3} | {best:>10.3} | {ratio:>13.2} | {cpu:>13} |");
+            println!("| {name:20} | {rate:>11.3} | {best:>10.3} | {ratio:>13.2} | {cpu:>13} |");
         }
         println!();
         let mut missed = 0;
@@ -81,6 +69,12 @@ impl Results {
             println!("- {subject} / {reference}: {ratio:.2}, budget {at_least}: {verdict}");
         }
         missed
+    }
+
+    /// The median rate of a subject.
+    pub fn median(&self, subject: &str) -> Option<f64> {
+        let (_, samples) = self.rows.iter().find(|(name, _)| *name == subject)?;
+        Some(median(samples.iter().map(|sample| sample.rate)))
     }
 
     /// The median of one subject's rate by another's in the same round: what else the machine does changes slowly.
@@ -101,7 +95,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The processor time that all threads of `process` have had (`/proc/PID/task/TID/schedstat`); zero for none.
-pub(crate) fn cpu_time(process: Option<u32>) -> Result<Duration, Error> {
+pub fn cpu_time(process: Option<u32>) -> Result<Duration, Error> {
     let Some(process) = process else { return Ok(Duration::ZERO) };
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -119,8 +113,8 @@ mod tests {
     fn ratios_are_taken_within_rounds() {
         let mut results = Results::new(["a", "b"].into_iter());
         for (a, b) in [(1.0, 2.0), (100.0, 150.0), (10.0, 30.0)] {
-            results.add(0, Sample { rate: a, cpu: 0.0 });
-            results.add(1, Sample { rate: b, cpu: 0.0 });
+            results.add(0, Sample { rate: a, cpu: 0.0, units: 1.0 });
+            results.add(1, Sample { rate: b, cpu: 0.0, units: 1.0 });
         }
         assert_eq!(results.ratio("b", "a"), 2.0);
         let budget = |at_least| [Budget { subject: "b", reference: "a", at_least }];
