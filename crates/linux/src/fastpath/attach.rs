@@ -135,7 +135,17 @@ impl FastPath {
     /// Takes off what other versions still have attached ([`Opened::Incompatible`](super::Opened::Incompatible)), and removes
     /// their pins. To be called whenever everything is attached: a daemon before us may not have come to it.
     pub fn remove_others(&self) -> Result<(), FastPathError> {
+        let own = self.pins.directory();
         self.pins.others().iter().try_for_each(|directory| {
+            for attachment in attachments_in(directory) {
+                // A daemon that ended just when it had taken the link over left it with two names.
+                let (name, id) =
+                    (pin_name(attachment), |path: PathBuf| link_info(&path).ok().map(|info| info.id));
+                let theirs = id(directory.join(&name));
+                if theirs.is_some() && theirs == id(own.join(&name)) {
+                    remove_pin(&directory.join(&name)).map_err(|source| failed(attachment, source))?;
+                }
+            }
             take_all_off(directory)?;
             let fail = |source| FastPathError::Pin { step: "remove", path: directory.clone(), source };
             remove_all(directory).map_err(fail)
@@ -277,8 +287,11 @@ fn is_alive(directory: &Path, attachment: Attachment) -> bool {
     if attachment.how == How::Tc {
         return path.is_dir() && tc::has_filter(attachment.interface, attachment.hook == Hook::Device);
     }
-    let info = bpf::get(&path).and_then(|link| bpf::info::<LinkInfo>(&link));
-    info.is_ok_and(|info| info.interface == attachment.interface)
+    link_info(&path).is_ok_and(|info| info.interface == attachment.interface)
+}
+
+fn link_info(path: &Path) -> io::Result<LinkInfo> {
+    bpf::info(&bpf::get(path)?)
 }
 
 /// Takes one program off its interface and removes its pin. What is gone already is fine.
@@ -322,7 +335,7 @@ const NAMES: [(Hook, How, &str); 7] = [
     (Hook::Xdp, How::XdpGeneric, "xdp-generic-"),
 ];
 
-fn pin_name(Attachment { interface, hook, how }: Attachment) -> String {
+pub(super) fn pin_name(Attachment { interface, hook, how }: Attachment) -> String {
     let name = NAMES.iter().find(|(of, by, _)| (*of, *by) == (hook, how));
     format!("{}{interface}", name.map_or("", |(_, _, name)| name))
 }

@@ -88,7 +88,14 @@ fn another_version_is_replaced_on_its_links() {
         let (fast_path, opened) = open(&pins);
         assert!(matches!(opened, Opened::Incompatible { .. }));
         fast_path.attach_ingress(index, XdpMode::Native).unwrap();
+        // As if the former had been killed in the middle of taking over.
+        let aside = pins.root().join("v0");
+        let one = attachments(&pins)[0];
+        let name = attach::pin_name(one);
+        bpf::pin(&bpf::get(&pins.directory().join(&name)).unwrap(), &aside.join(&name)).unwrap();
         fast_path.remove_others().unwrap();
+        assert!(!aside.exists());
+        assert!(fast_path.attached().contains(&one));
         let after = link_ids(&pins);
         assert_eq!(links.len(), after.len());
         assert!(links.iter().zip(&after).all(|(before, after)| before.id == after.id));
