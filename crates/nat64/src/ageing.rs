@@ -110,15 +110,15 @@ fn rest(step: u8, of_256: u8) -> u32 {
 }
 
 impl Shard {
-    /// Restarts a session's lifetime. `false` if it was restarted a moment ago and stays where it is.
-    pub(crate) fn refresh(&mut self, number: u32, timer: Timer, tick: u32) -> bool {
+    /// Restarts a session's lifetime.
+    pub(crate) fn refresh(&mut self, number: u32, timer: Timer, tick: u32) {
         let session = &mut self.records[number];
         if session.list == List::of(timer) && tick - session.stamp < REFRESH {
-            return false;
+            return;
         }
         session.timer = timer;
+        session.traffic.restart();
         self.move_to(number, List::of(timer), tick);
-        true
     }
 
     /// Puts a new session in the list of its timer.

@@ -29,13 +29,13 @@ impl Tables {
             let (mut shard, mut env) = self.enter(at, policy, now, events);
             if let Some(entry) = shard.verify(bib, packet.protocol, packet.dst) {
                 let client = entry.client();
-                let Some((session, restarted)) = shard.inbound_mapped(&mut env, bib, packet)? else {
+                let Some(session) = shard.inbound_mapped(&mut env, bib, packet)? else {
                     return Ok(client);
                 };
                 if policy.promotes(packet.protocol) {
                     let Inbound { protocol, tcp, .. } = *packet;
                     let plain = tcp == TcpFlags::default();
-                    let seen = Seen { protocol, side: Side::V4, mark: None, plain, restarted };
+                    let seen = Seen { protocol, side: Side::V4, mark: None, plain };
                     shard.seen(&mut env, session, seen);
                 }
                 return Ok(client);
@@ -80,19 +80,19 @@ impl Tables {
 }
 
 impl Shard {
-    /// Gives the session, if there is or now is one, and whether its lifetime was restarted.
+    /// Gives the session, if there is or now is one.
     fn inbound_mapped(
         &mut self,
         env: &mut Env<'_>,
         bib: u32,
         packet: &Inbound<'_>,
-    ) -> Result<Option<(u32, bool)>, Refusal> {
+    ) -> Result<Option<u32>, Refusal> {
         let remote = remote(packet.protocol, packet.src);
         let config = env.policy.config();
         match (packet.protocol, self.session(env.shared, bib, remote)) {
             (Protocol::Tcp, Some(session)) => {
-                let restarted = self.tcp_packet(env, session, Side::V4, packet.tcp)?;
-                Ok(Some((session, restarted)))
+                self.tcp_packet(env, session, Side::V4, packet.tcp)?;
+                Ok(Some(session))
             }
             (Protocol::Tcp, None) if !packet.tcp.syn => Ok(None),
             (Protocol::Tcp, None) if config.drop_externally_initiated_tcp => Err(Refusal::V4Syn),
@@ -102,11 +102,12 @@ impl Shard {
             }
             (Protocol::Tcp, None) => {
                 let new = NewSession { remote, state: TcpState::V4Init, timer: Timer::Transitory };
-                self.extend(env, bib, new).map(|session| Some((session, true)))
+                self.extend(env, bib, new).map(Some)
             }
             (protocol, Some(session)) => {
                 let timer = NewSession::stateless(protocol, remote).timer;
-                Ok(Some((session, self.refresh(session, timer, env.tick))))
+                self.refresh(session, timer, env.tick);
+                Ok(Some(session))
             }
             (_, None)
                 if config.address_dependent_filtering && !self.knows_peer(env.shared, bib, remote.addr) =>
@@ -115,7 +116,7 @@ impl Shard {
             }
             (protocol, None) => {
                 let new = NewSession::stateless(protocol, remote);
-                self.extend(env, bib, new).map(|session| Some((session, true)))
+                self.extend(env, bib, new).map(Some)
             }
         }
     }

@@ -35,15 +35,15 @@ impl Tables {
             None => {
                 let bib = shard.outbound_unmapped(&mut env, set, hash, packet)?;
                 // The first session of an entry is inside it and has its number.
-                (bib, Some((bib, true)))
+                (bib, Some(bib))
             }
         };
         if policy.promotes(packet.protocol)
-            && let Some((session, restarted)) = session
+            && let Some(session) = session
         {
             let Outbound { protocol, mark, tcp, .. } = *packet;
             let plain = tcp == TcpFlags::default();
-            let seen = Seen { protocol, side: Side::V6, mark: Some(mark), plain, restarted };
+            let seen = Seen { protocol, side: Side::V6, mark: Some(mark), plain };
             shard.seen(&mut env, session, seen);
         }
         Ok(shard.records.bib[bib].mask())
@@ -59,32 +59,31 @@ impl Tables {
 }
 
 impl Shard {
-    /// Gives the session, if there is or now is one, and whether its lifetime was restarted.
+    /// Gives the session, if there is or now is one.
     fn outbound_mapped(
         &mut self,
         env: &mut Env<'_>,
         bib: u32,
         packet: &Outbound,
-    ) -> Result<Option<(u32, bool)>, Refusal> {
+    ) -> Result<Option<u32>, Refusal> {
         let remote = remote(packet.protocol, packet.dst);
         let session = self.session(env.shared, bib, remote);
         match (packet.protocol, session) {
             (Protocol::Tcp, Some(session)) => {
-                let restarted = self.tcp_packet(env, session, Side::V6, packet.tcp)?;
-                Ok(Some((session, restarted)))
+                self.tcp_packet(env, session, Side::V6, packet.tcp)?;
+                Ok(Some(session))
             }
-            (Protocol::Tcp, None) if packet.tcp.syn => {
-                self.extend(env, bib, v6_init(remote)).map(|session| Some((session, true)))
-            }
+            (Protocol::Tcp, None) if packet.tcp.syn => self.extend(env, bib, v6_init(remote)).map(Some),
             // Translated, but without a session of its own.
             (Protocol::Tcp, None) => Ok(None),
             (protocol, Some(session)) => {
                 let timer = NewSession::stateless(protocol, remote).timer;
-                Ok(Some((session, self.refresh(session, timer, env.tick))))
+                self.refresh(session, timer, env.tick);
+                Ok(Some(session))
             }
             (protocol, None) => {
                 let new = NewSession::stateless(protocol, remote);
-                self.extend(env, bib, new).map(|session| Some((session, true)))
+                self.extend(env, bib, new).map(Some)
             }
         }
     }

@@ -27,6 +27,8 @@ impl Traffic {
     /// The last packet from the client had no firewall mark.
     const UNMARKED: u8 = 1 << 5;
     const PROMOTED: u8 = 1 << 6;
+    /// The session's lifetime was restarted since this was looked at.
+    const RESTARTED: u8 = 1 << 7;
 
     pub(crate) const fn is_promoted(self) -> bool {
         self.0 & Self::PROMOTED != 0
@@ -34,6 +36,18 @@ impl Traffic {
 
     fn set(&mut self, bits: u8, on: bool) {
         self.0 = if on { self.0 | bits } else { self.0 & !bits };
+    }
+
+    /// The session's lifetime is restarted, which happens about once a second.
+    pub(crate) fn restart(&mut self) {
+        self.0 |= Self::RESTARTED;
+    }
+
+    /// Whether the session's lifetime was restarted since the last time.
+    fn take_restarted(&mut self) -> bool {
+        let restarted = self.0 & Self::RESTARTED != 0;
+        self.0 &= !Self::RESTARTED;
+        restarted
     }
 
     /// One more packet.
@@ -74,8 +88,6 @@ pub(crate) struct Seen {
     pub(crate) mark: Option<u32>,
     /// The other path could have taken such a packet.
     pub(crate) plain: bool,
-    /// The session's lifetime was restarted now, which happens about once a second.
-    pub(crate) restarted: bool,
 }
 
 impl Tables {
@@ -135,9 +147,12 @@ impl Tables {
 impl Shard {
     /// Takes note of a packet, and promotes its session if it is worth it. A promoted one that still comes this way is
     /// promoted again about once a second: the other path may have lost it, or know another mark.
+    // Out of line: where nothing is promoted it is not to be in the way.
+    #[inline(never)]
     pub(crate) fn seen(&mut self, env: &mut Env<'_>, number: u32, packet: Seen) {
         let session = &mut self.records[number];
         session.traffic.note(packet.side, packet.mark);
+        let again = session.traffic.take_restarted();
         let traffic = session.traffic;
         let worth_it = match packet.protocol {
             Protocol::Tcp => session.timer == Timer::Established,
@@ -145,7 +160,7 @@ impl Shard {
         };
         // What a newer policy has taken back must not be promoted by an older one.
         let outdated = env.policy.generation() < self.generation;
-        if !worth_it || !packet.plain || outdated || (traffic.is_promoted() && !packet.restarted) {
+        if !worth_it || !packet.plain || outdated || (traffic.is_promoted() && !again) {
             return;
         }
         let Some(mark) = packet.mark.or(traffic.mark()) else { return };

@@ -212,34 +212,36 @@ impl Shard {
         self.records.bib[bib].is_static = true;
     }
 
-    /// A packet of a TCP session, through the state machine. Gives whether the session's lifetime was restarted now.
+    /// A packet of a TCP session, through the state machine.
     pub(crate) fn tcp_packet(
         &mut self,
         env: &mut Env<'_>,
         number: u32,
         side: Side,
         flags: TcpFlags,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let session = &self.records[number];
         let held = session.timer == Timer::StoredSyn;
         let handle_rst = env.policy.config().handle_rst_during_fin_rcv;
-        let restarted = match tcp::step(session.state, held, side, flags, handle_rst) {
-            Verdict::Keep => false,
+        match tcp::step(session.state, held, side, flags, handle_rst) {
+            Verdict::Keep => {}
             Verdict::Restart(timer) => self.refresh(number, timer, env.tick),
             Verdict::Enter(state, timer) => {
                 self.records[number].state = state;
                 if held && let Some(original) = self.held.remove(&number) {
                     env.shared.syns.let_go(&original);
                 }
-                timer.is_some_and(|timer| self.refresh(number, timer, env.tick))
+                if let Some(timer) = timer {
+                    self.refresh(number, timer, env.tick);
+                }
             }
             Verdict::SynHeld => return Err(Refusal::SoExists),
-        };
+        }
         // Closing: every packet counts again, and those of the other path must not keep it open.
         if self.records[number].timer != Timer::Established {
             self.demote(env, number);
         }
-        Ok(restarted)
+        Ok(())
     }
 
     /// Keeps a SYN with its session (type 2).

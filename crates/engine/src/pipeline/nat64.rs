@@ -23,6 +23,8 @@ use crate::reason::{Pipeline, Reason};
 /// ICMPv4 Destination Unreachable code: protocol unreachable (RFC 792).
 const PROTOCOL_UNREACHABLE4: u8 = 2;
 
+// Out of line: it would crowd the common part of both directions.
+#[inline(never)]
 pub(super) fn six_to_four(
     context: &mut Context<'_>,
     instance: &Instance,
@@ -53,6 +55,8 @@ pub(super) fn six_to_four(
     forward6(context, instance, nat64, packet, parsed, (dst4, tuple, None))
 }
 
+// Out of line, likewise.
+#[inline(never)]
 pub(super) fn four_to_six(
     context: &mut Context<'_>,
     instance: &Instance,
