@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::extract::connect_info::Connected;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -97,7 +98,16 @@ async fn admit(
     next: Next,
 ) -> Response {
     if admitted {
-        return next.run(request).await;
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let too_long = |bytes: &u64| *bytes > REQUEST_BYTES_MAX as u64;
+        // Before it is sent: nobody has to wait for what will be refused.
+        return match announced.and_then(|length| length.parse().ok()).filter(too_long) {
+            None => next.run(request).await,
+            Some(bytes) => {
+                let what = format!("the request has {bytes} bytes, the most is {REQUEST_BYTES_MAX}");
+                unreadable(&what).into_response()
+            }
+        };
     }
     Error {
         whose: Blame::Client,

@@ -1,0 +1,229 @@
+//! Server and client over a real socket, in front of an engine without packets: what bad requests and bad clients get, and that
+//! nobody else notices.
+#![allow(clippy::unwrap_used, reason = "a test's helpers")]
+
+use std::io::{Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use xlat_config::{Config, EamEntry, Instance, Kind, Siit};
+use xlat_control::api::{Changes, Eam, Status, Translator};
+use xlat_control::{Change, Client, ClientError, Daemon, Edit, Error, listen, path, server};
+use xlat_engine::{Engine, EngineOptions};
+use xlat_translate::policy::Hops;
+
+/// More than sockets and buffers hold.
+const EAMS: u32 = 100_000;
+
+struct Fake {
+    config: Arc<Mutex<Arc<Config>>>,
+    engine: Arc<Engine>,
+}
+
+impl Daemon for Fake {
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock().unwrap())
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn ephemeral_ports(&self) -> (u16, u16) {
+        (32768, 60999)
+    }
+
+    async fn change(&self, edit: Edit) -> Result<(), Error> {
+        let mut config = Config::clone(&self.config());
+        edit(&mut config)?;
+        self.engine.reconfigure(&config).map_err(|error| Error::invalid(error.to_string()))?;
+        *self.config.lock().unwrap() = Arc::new(config);
+        Ok(())
+    }
+}
+
+/// A server of its own for a test, for as long as the test's process lives.
+struct Server {
+    device: String,
+    config: Arc<Mutex<Arc<Config>>>,
+}
+
+impl Server {
+    fn start(test: &str) -> Self {
+        let device = format!("{test}{}", std::process::id());
+        let eam = |number: u32| EamEntry {
+            ipv6: ipnet::Ipv6Net::from(std::net::Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number))),
+            ipv4: ipnet::Ipv4Net::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + number)),
+        };
+        let siit = Siit { eamt: (0..EAMS).map(eam).collect(), ..Siit::default() };
+        let instance = Instance {
+            name: "a/b #%?".to_owned(),
+            global: Default::default(),
+            limits: Default::default(),
+            routes: Vec::new(),
+            output: Default::default(),
+            kind: Kind::Siit(Box::new(siit)),
+        };
+        let config = Config { instances: vec![instance], ..Config::default() };
+        let options = EngineOptions {
+            hops: Hops::Decrement,
+            mtu4: 1500,
+            mtu6: 1500,
+            secret: [7; 16],
+            shards: 1,
+            flows: None,
+        };
+        let engine = Engine::new(&config, Default::default(), options).unwrap();
+        let config = Arc::new(Mutex::new(Arc::new(config)));
+        let fake = Fake { config: Arc::clone(&config), engine };
+        let listener = listen(&device).unwrap();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(server::serve(listener, fake, own_uid())).unwrap();
+        });
+        Self { device, config }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.device, own_uid())
+    }
+
+    fn connect(&self) -> UnixStream {
+        let address = SocketAddr::from_abstract_name(format!("xlat.{}", self.device)).unwrap();
+        let stream = UnixStream::connect_addr(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    /// What comes back for these bytes until the server closes.
+    fn raw(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        // A reset after the answer is an end too.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+}
+
+fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn bad_requests_get_one_form_of_error_and_change_nothing() {
+    let server = Server::start("bad");
+    let before = Arc::clone(&server.config.lock().unwrap());
+    let post = |body: &str, length: usize| {
+        format!(
+            "POST /v1/changes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let whole = |body: &str| post(body, body.len());
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let name = "a%2Fb%20%23%25%3F";
+    for (request, status, says) in [
+        (get("/"), 404, "there is no GET /"),
+        (get("/v2/status"), 404, "different releases"),
+        (get("/v1/changes"), 404, "there is no GET /v1/changes"),
+        (get("/v1/instances/siit/nobody/global"), 404, "This namespace lacks an instance named 'nobody'."),
+        (get(&format!("/v1/instances/nat64/{name}/global")), 404, "lacks an instance"),
+        (get(&format!("/v1/instances/mapt/{name}/global")), 400, "unknown variant"),
+        (get(&format!("/v1/instances/siit/{name}/sessions")), 501, "has no such table"),
+        (get(&format!("/v1/instances/siit/{name}/pool4?protocol=sctp")), 400, "sctp"),
+        (get(&format!("/v1/instances/siit/{name}/pool4?protokol=tcp")), 400, "protokol"),
+        (get(&format!("/v1/instances/siit/{name}/address/300.1.1.1")), 400, "300.1.1.1"),
+        (whole("{\"translator\": \"siit\", "), 400, "EOF"),
+        (whole("[]"), 400, ""),
+        (
+            whole("{\"translator\": \"siit\", \"instance\": \"x\", \"changes\": [{\"change\": \"dance\"}]}"),
+            400,
+            "dance",
+        ),
+        (post("", 1 << 30), 400, "the request has 1073741824 bytes"),
+        (
+            whole(
+                "{\"translator\": \"siit\", \"instance\": \"a/b #%?\", \"changes\": [\
+                 {\"change\": \"eamt-flush\"}, {\"change\": \"denylist4-remove\", \"prefix\": \"192.0.2.0/24\"}]}",
+            ),
+            404,
+            "changes[1]",
+        ),
+    ] {
+        let answer = server.raw(&request);
+        let line = request.lines().next().unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        assert!(body.starts_with("{\"error\":{\"whose\":\"") && body.contains(says), "{line}: {answer}");
+    }
+    for garbage in ["", "\0\0\0\0", "GET", "GET / HTTP/9.9\r\n\r\n", &"A".repeat(1 << 20)] {
+        let mut stream = server.connect();
+        // The server may have had enough before the end.
+        let _ =
+            stream.write_all(garbage.as_bytes()).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(Arc::ptr_eq(&before, &server.config.lock().unwrap()), "nothing was changed");
+    assert_eq!(wait(server.client().get::<Status>("/v1/status")).unwrap().instances, 1);
+}
+
+#[test]
+fn a_table_streams_past_a_client_that_does_not_read() {
+    let server = Server::start("slow");
+    let table = path(Translator::Siit, "a/b #%?", "eamt");
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        let mut stream = server.connect();
+        write!(stream, "GET {table} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        idle.push(stream);
+    }
+    let (count, last) = wait(async {
+        let client = server.client();
+        let mut rows = client.rows(&table).await.unwrap();
+        let first: Eam = rows.next().await.unwrap().unwrap();
+        assert_eq!(
+            first.ipv4.addr(),
+            std::net::Ipv4Addr::from_bits(0x0A00_0000 + EAMS - 1),
+            "the newest first"
+        );
+        // A change goes on meanwhile, and does not show in a table that is being read.
+        let changes = vec![Change::EamtFlush];
+        client
+            .change(&Changes { translator: Translator::Siit, instance: "a/b #%?".to_owned(), changes })
+            .await
+            .unwrap();
+        let (mut count, mut last) = (1, first);
+        while let Some(row) = rows.next::<Eam>().await.unwrap() {
+            (count, last) = (count + 1, row);
+        }
+        (count, last)
+    });
+    assert_eq!((count, last.ipv4.to_string()), (EAMS, "10.0.0.0/32".to_owned()));
+    let mut rows = wait(server.client().rows(&table));
+    assert!(wait(rows.as_mut().unwrap().next::<Eam>()).unwrap().is_none(), "flushed");
+}
+
+#[test]
+fn without_a_daemon_it_is_said_so() {
+    let error = wait(Client::new("nobody-is-here", own_uid()).get::<Status>("/v1/status")).unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable(_)), "{error}");
+}
+
+#[test]
+fn a_stranger_in_the_daemons_place_is_not_believed() {
+    let server = Server::start("who");
+    if own_uid() == 0 {
+        eprintln!("skipped: root is always believed");
+        return;
+    }
+    let error = wait(Client::new(&server.device, own_uid() + 1).get::<Status>("/v1/status")).unwrap_err();
+    assert!(matches!(error, ClientError::Stranger(_)), "{error}");
+}
