@@ -47,7 +47,7 @@ fn mirror(name: &str, exchange: bool) -> (Workers, Host, Arc<AtomicU64>) {
     let tun = Tun::create(name, 2).unwrap();
     let mut plan = HostPlan::new(name);
     plan.routes = vec!["198.51.100.0/24".parse().unwrap(), "2001:db8:1::/64".parse().unwrap()];
-    plan.journal_directory = std::env::temp_dir().join(format!("xlat-datapath-{}", std::process::id()));
+    plan.journal_directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("datapath");
     // The runtime that drives the netlink connection may end: nothing more is asked of it.
     let host = block_on(Host::apply(plan)).unwrap();
     common::run(&format!("ip addr add 192.0.2.1/24 dev {name}"));

@@ -10,7 +10,7 @@ mod tables;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xlat_fastpath::flow::{Session, protocol};
@@ -20,58 +20,57 @@ use common::{in_namespace, run};
 
 const SIZES: Sizes = Sizes { max_flows: 1000, max_eam: 10_000 };
 
-/// A directory with a BPF file system that only this test sees.
-struct Bpffs(PathBuf);
+/// A directory, gone when dropped.
+struct Folder(PathBuf);
 
-impl Bpffs {
-    /// Enters a mount namespace and mounts it there; none without permission.
-    fn new() -> Option<Self> {
+impl Folder {
+    fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("xlat-bpffs-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
-        let bpffs = Self(path);
-        let target = CString::new(bpffs.0.as_os_str().as_bytes()).unwrap();
-        // SAFETY: the call takes an integer and changes this thread only; strings end with a zero byte.
-        let mounted = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) == 0
-                && libc::mount(
-                    std::ptr::null(),
-                    c"/".as_ptr(),
-                    std::ptr::null(),
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    std::ptr::null(),
-                ) == 0
-                && libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) == 0
-        };
-        if !mounted {
-            println!("skipped: cannot mount a BPF file system: {}", std::io::Error::last_os_error());
-        }
-        mounted.then_some(bpffs)
+        Self(path)
     }
 }
 
-impl Drop for Bpffs {
+impl Drop for Folder {
     fn drop(&mut self) {
-        // The mount goes with the thread's namespace; this is the directory that others see.
-        let target = CString::new(self.0.as_os_str().as_bytes()).unwrap();
-        // SAFETY: the string ends with a zero byte.
-        unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
         let _ = fs::remove_dir(&self.0);
     }
 }
 
+/// Puts this thread into a mount namespace and mounts a BPF file system there, which nobody else sees and which goes with the
+/// thread. False without permission.
+fn mount(path: &Path) -> bool {
+    let target = CString::new(path.as_os_str().as_bytes()).unwrap();
+    let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+    // SAFETY: the call takes an integer and changes this thread only; strings end with a zero byte.
+    let mounted = unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
+            && libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), 0, none.cast()) == 0
+    };
+    if !mounted {
+        println!("skipped: cannot mount a BPF file system: {}", std::io::Error::last_os_error());
+    }
+    mounted
+}
+
 /// Runs `test` with a network namespace and pins of its own.
 fn with_pins(test: impl FnOnce(Pins) + Send + 'static) {
-    in_namespace(|| {
-        let Some(bpffs) = Bpffs::new() else { return };
-        let pins = Pins::find(Some(&bpffs.0)).unwrap();
+    let folder = Folder::new();
+    let path = folder.0.clone();
+    in_namespace(move || {
+        if !mount(&path) {
+            return;
+        }
+        let pins = Pins::find(Some(&path)).unwrap();
         match program::open_maps(&pins, SIZES) {
             Err(FastPathError::NoPermission(error)) => println!("skipped: no bpf(2): {error}"),
             opened => {
                 drop(opened.unwrap());
                 flush(&pins).unwrap();
-                test(Pins::find(Some(&bpffs.0)).unwrap());
+                test(Pins::find(Some(&path)).unwrap());
             }
         }
     });
