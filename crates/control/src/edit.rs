@@ -1,7 +1,7 @@
 //! What a change does to a configuration: pure functions, with Jool's checks, wording and order of checks. The result is
 //! checked as a whole afterwards; nothing here looks at state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use xlat_config::{
@@ -9,7 +9,7 @@ use xlat_config::{
 };
 
 use crate::api::{self, BibPair, Change, Changes, Framework, Pool4Block};
-use crate::error::{Error, errno};
+use crate::error::{Blame, Error, errno};
 use crate::globals::{self, no_suffix, not_subnet_scoped, pool6_length};
 use crate::pool4;
 
@@ -22,6 +22,28 @@ pub(crate) struct Context<'a> {
     pub(crate) frameworks: &'a mut Frameworks,
     /// Ports that the host gives to its own sockets.
     pub(crate) ephemeral: (u16, u16),
+    /// What the files among the changes say, in their order.
+    pub(crate) files: VecDeque<File>,
+}
+
+/// A configuration file that was read: one instance, and what the configuration itself does not keep.
+pub(crate) struct File {
+    instance: Instance,
+    framework: Framework,
+}
+
+/// Reads the files among the changes, which may take long: before anybody waits for it.
+pub(crate) fn read_files(changes: &Changes) -> Result<VecDeque<File>, Error> {
+    let read = |(at, change): (usize, &Change)| match change {
+        Change::File { content, .. } => {
+            let file = read_file(changes.translator, &changes.instance, content);
+            Some(file.map_err(
+                |error| if error.place.is_none() { error.at(format!("changes[{at}]")) } else { error },
+            ))
+        }
+        _other => None,
+    };
+    changes.changes.iter().enumerate().filter_map(read).collect()
 }
 
 /// Makes all changes, in order; on error `config` is worth nothing any more.
@@ -118,7 +140,7 @@ fn one(
             let at = bib.iter().position(matches).ok_or_else(absent)?;
             bib.remove(at);
         }
-        Change::File { content, force } => file(config, translator, name, content, *force, context)?,
+        Change::File { force, .. } => file(config, translator, *force, context)?,
     }
     Ok(())
 }
@@ -314,28 +336,33 @@ pub(crate) fn bib_collision(new: &BibEntry, entry: &BibEntry) -> Error {
     Error::exists(format!("Entry {} collides with {}.", shown(new), shown(entry)))
 }
 
-/// A file replaces the instance: globals and tables are the file's, state stays (config 8).
-fn file(
-    config: &mut Config,
-    translator: api::Translator,
-    name: &str,
-    content: &str,
-    force: bool,
-    context: &mut Context<'_>,
-) -> Result<(), Error> {
+fn read_file(translator: api::Translator, name: &str, content: &str) -> Result<File, Error> {
     let kind = match translator {
         api::Translator::Siit => Translator::Siit,
         api::Translator::Nat64 => Translator::Nat64,
     };
     let hint = Hint { name: (!name.is_empty()).then(|| name.to_owned()), kind: Some(kind) };
-    let loaded = load("the file", content, &hint)
-        .map_err(|found| Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string())))?;
-    let [mut new]: [Instance; 1] = loaded
+    let refused = |found: xlat_config::Diagnostics| {
+        Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string()))
+    };
+    let loaded = load("the file", content, &hint).map_err(refused)?;
+    let [instance]: [Instance; 1] = loaded
         .config
         .instances
         .try_into()
         .map_err(|_| Error::invalid("the file must have exactly one instance"))?;
-    let framework = framework_of(content);
+    Ok(File { instance, framework: framework_of(content) })
+}
+
+/// A file replaces the instance: globals and tables are the file's, state stays (config 8).
+fn file(
+    config: &mut Config,
+    translator: api::Translator,
+    force: bool,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let unread = || Error::failed(Blame::Bug, "the file was not read");
+    let File { instance: mut new, framework } = context.files.pop_front().ok_or_else(unread)?;
     if !force {
         soft_checks(&new, context.ephemeral)?;
     }

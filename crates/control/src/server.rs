@@ -348,9 +348,11 @@ impl<D: Daemon> Shared<D> {
     async fn apply(&self, changes: Changes) -> Result<(), Error> {
         let mut frameworks = self.frameworks.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ephemeral = self.daemon.ephemeral_ports();
+        let (changes, files) =
+            walk(move || edit::read_files(&changes).map(|files| (changes, files))).await??;
         let (done, outcome) = tokio::sync::oneshot::channel();
         let edit: Edit = Box::new(move |config| {
-            let mut context = Context { frameworks: &mut frameworks, ephemeral };
+            let mut context = Context { frameworks: &mut frameworks, ephemeral, files };
             edit::apply(config, &changes, &mut context)?;
             // Whoever asked may be gone by now; the change holds all the same.
             let _gone = done.send(frameworks);

@@ -11,7 +11,8 @@ fn last(translator: &str, changes: &[Value]) -> (Config, Option<(i32, String)>) 
         let body = json!({"translator": translator, "instance": "i", "changes": [change]});
         let changes: Changes = serde_json::from_value(body).unwrap();
         let mut edited = config.clone();
-        let mut context = Context { frameworks: &mut frameworks, ephemeral: (32768, 60999) };
+        let mut context =
+            Context { frameworks: &mut frameworks, ephemeral: (32768, 60999), files: VecDeque::new() };
         error = match apply(&mut edited, &changes, &mut context) {
             Ok(()) => {
                 config = edited;
@@ -177,7 +178,50 @@ fn a_batch_is_refused_as_a_whole_and_says_where() {
         {"change": "instance-add", "pool6": "64:ff9b::/96"}, pool4((80, 90)), bib("2001:db8::1", 99)]});
     let changes: Changes = serde_json::from_value(body).unwrap();
     let mut frameworks = Frameworks::new();
-    let mut context = Context { frameworks: &mut frameworks, ephemeral: (32768, 60999) };
+    let mut context =
+        Context { frameworks: &mut frameworks, ephemeral: (32768, 60999), files: VecDeque::new() };
     let error = apply(&mut Config::default(), &changes, &mut context).unwrap_err();
     assert_eq!(error.place.as_deref(), Some("changes[2]"));
+}
+
+#[test]
+fn a_file_replaces_what_is_there() {
+    let text = |pool4: &str, pool6: &str, framework: &str| {
+        format!(
+            "{{\"instance\": \"i\", \"framework\": \"{framework}\", \"global\": {{\"pool6\": \"{pool6}\"}}, \
+             \"pool4\": [{{\"protocol\": \"TCP\", \"prefix\": \"192.0.2.1\", \"port range\": \"{pool4}\"}}]}}"
+        )
+    };
+    let load = |content: String, config: &mut Config, frameworks: &mut Frameworks| {
+        let changes = vec![Change::File { content, force: false }];
+        let changes = Changes { translator: api::Translator::Nat64, instance: String::new(), changes };
+        let files = read_files(&changes)?;
+        apply(config, &changes, &mut Context { frameworks, ephemeral: (32768, 60999), files })
+    };
+    let (mut config, mut frameworks) = (Config::default(), Frameworks::new());
+    load(text("80-90", "64:ff9b::/96", "iptables"), &mut config, &mut frameworks).unwrap();
+    assert_eq!(frameworks.get("i"), Some(&Framework::Iptables));
+    for (content, what) in [
+        (text("80-40000", "64:ff9b::/96", "iptables"), "ephemeral range"),
+        (text("80", "64:ff9b:1::/96", "iptables"), "you can't change a NAT64 instance's pool6"),
+        (text("80", "64:ff9b::/96", "netfilter"), "you can't change an instance's framework"),
+        (text("80", "64:ff9b::/96", "nothing"), "Unknown framework: 'nothing'"),
+        ("{".to_owned(), "The JSON parser got confused"),
+    ] {
+        let error = load(content, &mut config.clone(), &mut frameworks).unwrap_err();
+        assert!(error.what.contains(what) && error.errno == 22, "{error:?}");
+    }
+    // Static entries stay as far as the new pool4 has them, whatever the file says of its own.
+    let Kind::Nat64(nat64) = &mut config.instances[0].kind else { panic!() };
+    for port in [80, 90] {
+        let ipv6 = ("2001:db8::1".parse().unwrap(), port);
+        nat64.bib.push(BibEntry {
+            protocol: xlat_config::Protocol::Tcp,
+            ipv6,
+            ipv4: ("192.0.2.1".parse().unwrap(), port),
+        });
+    }
+    load(text("85-95", "64:ff9b::/96", "iptables"), &mut config, &mut frameworks).unwrap();
+    let Kind::Nat64(nat64) = &config.instances[0].kind else { panic!() };
+    assert_eq!((nat64.bib.len(), nat64.bib[0].ipv4.1, config.instances.len()), (1, 90, 1));
 }
