@@ -130,8 +130,8 @@ impl Pool4 {
         address.ranges.get(at).is_some_and(|range| range.0 <= mask.port).then_some(&*address.ports)
     }
 
-    /// Gives a mask back, if `handle` still has it; `freed` is run before anybody else can take it. If its address left
-    /// pool4, its map went with it.
+    /// Gives a mask back, if `handle` still has it. `freed` is run before anybody else can take it, unless somebody has. If
+    /// its address left pool4, its map went with it.
     pub(crate) fn release(&self, mask: Transport4, handle: Handle, freed: impl FnOnce()) {
         let Some(address) = self.address(mask.addr) else { return freed() };
         address.ports.release(mask.port, handle, || {

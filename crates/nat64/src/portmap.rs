@@ -75,13 +75,18 @@ impl PortMap {
         Some(port)
     }
 
-    /// Gives a port back, if `handle` still has it. Runs `freed` under the lock when it did.
+    /// Gives a port back, if `handle` still has it. Runs `freed` under the lock unless somebody else has it.
     pub(crate) fn release(&self, port: u16, handle: Handle, freed: impl FnOnce()) {
-        let Some(inner) = self.0.get() else { return };
+        let inner = self.inner();
         let mut taken = inner.taken.lock();
-        if inner.entry(port).compare_exchange(handle, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            taken.remove(port);
-            freed();
+        match inner.entry(port).compare_exchange(handle, 0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                taken.remove(port);
+                freed();
+            }
+            // It was taken in an earlier map of this address, which left pool4 in between.
+            Err(0) => freed(),
+            Err(_somebody) => {}
         }
     }
 
