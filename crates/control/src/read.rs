@@ -8,7 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Serialize;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use xlat_config::{Config, Kind};
 use xlat_engine::{Engine, Reason, Scheme, Traffic, Untranslated, View};
 use xlat_nat64::{BibInfo, Cursor, SessionInfo, TcpState};
@@ -45,24 +46,57 @@ pub(crate) fn list<R: Serialize + Send + 'static>(rows: Vec<R>) -> Response {
     lines(move || (!rows.is_empty()).then(|| rows.drain(..rows.len().min(STEP)).collect()))
 }
 
-/// The BIB entries of a protocol.
-pub(crate) fn bib(view: View, protocol: Protocol) -> Response {
+/// Which part of a table of state is wanted.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// Which table.
+    #[serde(default)]
+    protocol: Protocol,
+    /// Only what has an address in here, on whichever side.
+    within: Option<IpNet>,
+    /// Only what has this port or identifier, on whichever side.
+    port: Option<u16>,
+}
+
+impl Wanted {
+    fn bib(&self, entry: &BibInfo) -> bool {
+        let (client, mask) = (entry.client, entry.mask);
+        entry.protocol == self.protocol.state()
+            && self.has(&[client.addr.into(), mask.addr.into()], &[client.port, mask.port])
+    }
+
+    fn session(&self, session: &SessionInfo) -> bool {
+        let (client, mask, remote) = (session.client, session.mask, session.remote);
+        let addresses = [client.addr.into(), mask.addr.into(), remote.addr.into()];
+        session.protocol == self.protocol.state()
+            && self.has(&addresses, &[client.port, mask.port, remote.port])
+    }
+
+    fn has(&self, addresses: &[IpAddr], ports: &[u16]) -> bool {
+        self.within.is_none_or(|within| addresses.iter().any(|address| within.contains(address)))
+            && self.port.is_none_or(|port| ports.contains(&port))
+    }
+}
+
+/// The BIB entries that are wanted.
+pub(crate) fn bib(view: View, wanted: Wanted) -> Response {
     let mut cursor = Some(Cursor::default());
     lines(move || {
         let mut found = Vec::with_capacity(STEP);
         cursor = view.bib_entries(cursor?, STEP, &mut found);
-        found.retain(|entry| entry.protocol == protocol.state());
+        found.retain(|entry| wanted.bib(entry));
         Some(found.iter().map(bib_row).collect())
     })
 }
 
-/// The sessions of a protocol.
-pub(crate) fn sessions(view: View, protocol: Protocol) -> Response {
+/// The sessions that are wanted.
+pub(crate) fn sessions(view: View, wanted: Wanted) -> Response {
     let mut cursor = Some(Cursor::default());
     lines(move || {
         let mut found = Vec::with_capacity(STEP);
         cursor = view.sessions(cursor?, STEP, &mut found);
-        found.retain(|session| session.protocol == protocol.state());
+        found.retain(|session| wanted.session(session));
         Some(found.iter().filter_map(|session| session_row(&view, session)).collect())
     })
 }
@@ -210,4 +244,32 @@ pub(crate) fn translation(
         (Scheme::Pool6, _) => (None, None),
     };
     Ok(Translation { query, result: translated.address, eam, pool6 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_wanted_by_either_side() {
+        let entry = BibInfo {
+            protocol: xlat_nat64::Protocol::Udp,
+            client: xlat_nat64::Transport6 { addr: "2001:db8::8".parse().unwrap(), port: 1000 },
+            mask: xlat_nat64::Transport4 { addr: "192.0.2.1".parse().unwrap(), port: 61001 },
+            is_static: false,
+            sessions: 1,
+        };
+        for (query, expected) in [
+            (serde_json::json!({}), false),
+            (serde_json::json!({"protocol": "udp"}), true),
+            (serde_json::json!({"protocol": "udp", "within": "2001:db8::/64"}), true),
+            (serde_json::json!({"protocol": "udp", "within": "192.0.2.1/32", "port": 1000}), true),
+            (serde_json::json!({"protocol": "udp", "within": "198.51.100.0/24"}), false),
+            (serde_json::json!({"protocol": "udp", "within": "192.0.2.1/32", "port": 1001}), false),
+            (serde_json::json!({"protocol": "icmp", "port": 1000}), false),
+        ] {
+            let wanted: Wanted = serde_json::from_value(query.clone()).unwrap();
+            assert_eq!(wanted.bib(&entry), expected, "{query}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::sync::Mutex;
 use xlat_config::{Config, Kind};
@@ -25,7 +26,8 @@ use crate::api::{self, BibPair, Change, Changes, Protocol, REQUEST_BYTES_MAX, St
 use crate::door::{Admitted, Door};
 use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::error::{Blame, Error, errno};
-use crate::{globals, pool4, read};
+use crate::read::{self, Wanted};
+use crate::{globals, pool4};
 
 /// A change of the configuration, made where the configuration lives.
 pub type Edit = Box<dyn FnOnce(&mut Config) -> Result<(), Error> + Send>;
@@ -158,21 +160,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Checked<Named> {
     }
 }
 
-/// Which part of a table is wanted.
+/// Which set of pool4 is wanted.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Filter {
+struct Set {
     #[serde(default)]
     protocol: Protocol,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Checked<Filter> {
+/// A query string with our form of errors.
+struct Asked<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Error> {
-        let read: Result<axum::extract::Query<Filter>, QueryRejection> =
+        let read: Result<axum::extract::Query<T>, QueryRejection> =
             axum::extract::Query::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Query(filter)| Self(filter)).map_err(|why| unreadable(&why.body_text()))
+        read.map(|axum::extract::Query(asked)| Self(asked)).map_err(|why| unreadable(&why.body_text()))
     }
 }
 
@@ -234,29 +239,29 @@ async fn denylist4<D: Daemon>(
 async fn pool4_rows<D: Daemon>(
     State(shared): App<D>,
     Checked(named): Checked<Named>,
-    Checked(filter): Checked<Filter>,
+    Asked(set): Asked<Set>,
 ) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Nat64(nat64) = &config.instances[at].kind else {
         return Err(wrong_kind(xlat_config::Translator::Siit));
     };
-    Ok(read::list(pool4::rows(&nat64.pool4, filter.protocol)))
+    Ok(read::list(pool4::rows(&nat64.pool4, set.protocol)))
 }
 
 async fn bib<D: Daemon>(
     State(shared): App<D>,
     Checked(named): Checked<Named>,
-    Checked(filter): Checked<Filter>,
+    Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Error> {
-    Ok(read::bib(shared.stateful(&named)?, filter.protocol))
+    Ok(read::bib(shared.stateful(&named)?, wanted))
 }
 
 async fn sessions<D: Daemon>(
     State(shared): App<D>,
     Checked(named): Checked<Named>,
-    Checked(filter): Checked<Filter>,
+    Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Error> {
-    Ok(read::sessions(shared.stateful(&named)?, filter.protocol))
+    Ok(read::sessions(shared.stateful(&named)?, wanted))
 }
 
 async fn statistics<D: Daemon>(

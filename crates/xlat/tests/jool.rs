@@ -195,6 +195,13 @@ fn a_session_with_a_nat64() {
     let stats = scene.stdout("jool stats display");
     assert!(stats.contains("JSTAT_SUCCESS: 2\nJSTAT_BIB_ENTRIES: 1\nJSTAT_SESSIONS: 1\n"), "{stats}");
 
+    // The API under the commands, with filters.
+    for (within, rows) in [("2001:db8::8/128", 1), ("203.0.113.0/24", 1), ("198.51.100.0/24", 0)] {
+        let url = format!("http://xlat/v1/instances/nat64/default/sessions?protocol=icmp&within={within}");
+        let table = scene.t.run(&format!("curl -sf --abstract-unix-socket xlat {url}")).unwrap();
+        assert_eq!(table.lines().count(), rows, "{within}: {table}");
+    }
+
     // An entry that traffic made can be removed too, and so can what it uses.
     assert!(scene.run(&format!("jool bib remove --icmp {mask}")).status.success());
     assert_eq!(scene.stdout("jool bib display --icmp"), "");
