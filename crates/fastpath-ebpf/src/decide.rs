@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use xlat_fastpath::config::{Config, config_flag, instance_flag};
 use xlat_fastpath::count::Counter;
-use xlat_fastpath::rewrite::{Address6, HEADER4, HEADER6};
+use xlat_fastpath::rewrite::{Address6, HEADER4, HEADER6, seconds};
 
 use crate::parse::{Header4, Header6, Upper};
 use crate::plan::{Plan, Stop};
@@ -33,6 +33,8 @@ pub struct Decision<H, A> {
     pub hops: u32,
     /// Bytes of the new packet, or of the largest segment of a super-packet.
     pub on_wire: u32,
+    /// The time in seconds.
+    pub now: u32,
 }
 
 /// An IPv6 packet whose header is at `MAC`.
@@ -40,7 +42,6 @@ pub struct Decision<H, A> {
 pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
     config: &Config,
     frame: &Frame,
-    now: u32,
 ) -> Result<Decision<Header6, u32>, Stop> {
     let may_steer = config.flags & config_flag::STATELESS != 0;
     let part = frame.view.part::<40>(MAC);
@@ -58,28 +59,24 @@ pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
         Err(reason) => return Err(unreadable6(config, frame.view, MAC, is_ours, reason)),
     };
     let mut known = None;
-    if is_ours {
-        check_config(config, now)?;
-        if config.flags & config_flag::STATEFUL != 0 {
-            known = stateful::six_to_four(&header, &upper, frame.mark)?;
-        }
+    if is_ours && config.flags & config_flag::STATEFUL != 0 {
+        known = stateful::six_to_four(&header, &upper, frame.mark)?;
     }
     let plan = match known {
         Some(plan) => plan,
         None if may_steer => {
-            let plan = stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?;
-            check_config(config, now)?;
-            plan
+            stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?
         }
         None => return Err(Stop::Up(Counter::NoFlow)),
     };
+    let now = check_config(config)?;
     let hops = hops::<DEVICE>(header.hop_limit, frame, plan.instance.flags)?;
     let total = header.payload_len + HEADER4;
     if total > 0xffff {
         return Err(Stop::Up(Counter::TooBig));
     }
     let on_wire = on_wire(total, HEADER4, &upper, frame.gso_size);
-    Ok(Decision { header, upper, plan, hops, on_wire })
+    Ok(Decision { header, upper, plan, hops, on_wire, now })
 }
 
 /// An IPv4 packet whose header is at `MAC`.
@@ -87,7 +84,6 @@ pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
 pub fn four_to_six<const MAC: usize, const DEVICE: bool>(
     config: &Config,
     frame: &Frame,
-    now: u32,
 ) -> Result<Decision<Header4, Address6>, Stop> {
     let may_steer = config.flags & config_flag::STATELESS != 0;
     let part = frame.view.part::<20>(MAC);
@@ -113,31 +109,25 @@ pub fn four_to_six<const MAC: usize, const DEVICE: bool>(
         Err(reason) => return Err(unreadable4(config, dst, is_ours, reason)),
     };
     let mut known = None;
-    if is_ours {
-        check_config(config, now)?;
-        if config.flags & config_flag::STATEFUL != 0 {
-            known = stateful::four_to_six(&header, &upper)?;
-            // It may be for a pool4, which only the daemon knows.
-            if known.is_none() {
-                return Err(Stop::Up(Counter::NoFlow));
-            }
+    if is_ours && config.flags & config_flag::STATEFUL != 0 {
+        known = stateful::four_to_six(&header, &upper)?;
+        // It may be for a pool4, which only the daemon knows.
+        if known.is_none() {
+            return Err(Stop::Up(Counter::NoFlow));
         }
     }
     let plan = match known {
         Some(plan) => plan,
-        None => {
-            let plan = stateless::four_to_six(config, (header.src, header.dst), upper.ports, is_ours)?;
-            check_config(config, now)?;
-            plan
-        }
+        None => stateless::four_to_six(config, (header.src, header.dst), upper.ports, is_ours)?,
     };
+    let now = check_config(config)?;
     let hops = hops::<DEVICE>(header.ttl, frame, plan.instance.flags)?;
     let on_wire = on_wire(header.total_len - HEADER4 + HEADER6, HEADER6, &upper, frame.gso_size);
     // RFC 7915 section 4: without DF it is to be fragmented.
     if !header.dont_fragment && on_wire > plan.instance.lowest_ipv6_mtu {
         return Err(Stop::Up(Counter::TooBig));
     }
-    Ok(Decision { header, upper, plan, hops, on_wire })
+    Ok(Decision { header, upper, plan, hops, on_wire, now })
 }
 
 /// A packet that cannot be repeated: it goes up if it is ours, which by its destination an EAM entry may say too.
@@ -156,24 +146,31 @@ fn unreadable4(config: &Config, dst: u32, is_ours: bool, reason: Counter) -> Sto
     if is_ours || stateless::steers4(config, dst) { Stop::Up(reason) } else { Stop::Pass(Counter::Passed) }
 }
 
-/// Seconds of CLOCK_MONOTONIC, coarse.
+/// What ends the program's work for all packets that are ours. Gives the time.
 #[inline(always)]
-pub fn now() -> u32 {
-    // SAFETY: no arguments.
-    (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32
-}
-
-/// What ends the program's work for all packets that are ours.
-#[inline(always)]
-fn check_config(config: &Config, now: u32) -> Result<(), Stop> {
-    // The heartbeat may be of a second that has begun only for the daemon.
-    if now > config.heartbeat && now - config.heartbeat > config.outlive {
+fn check_config(config: &Config) -> Result<u32, Stop> {
+    let now = now();
+    if is_orphan(config, now) {
         return Err(Stop::Pass(Counter::NoDaemon));
     }
     if config.flags & config_flag::HAND_OVER_ALL != 0 {
         return Err(Stop::Up(Counter::Instance));
     }
-    Ok(())
+    Ok(now)
+}
+
+/// Seconds of CLOCK_MONOTONIC, coarse.
+#[inline(always)]
+pub fn now() -> u32 {
+    // SAFETY: no arguments.
+    seconds(unsafe { bpf_ktime_get_coarse_ns() })
+}
+
+/// True if the daemon has been gone for longer than it may.
+#[inline(always)]
+pub fn is_orphan(config: &Config, now: u32) -> bool {
+    // The heartbeat may be of a second that has begun only for the daemon.
+    now > config.heartbeat && now - config.heartbeat > config.outlive
 }
 
 /// The hop limit for one hop less in all (RFC 7915 4.1, 5.1): the kernel's forwarding takes one of what comes to it or

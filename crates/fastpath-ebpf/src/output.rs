@@ -3,12 +3,13 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_fib_lookup;
+use aya_ebpf::maps::lpm_trie::Key;
 use xlat_fastpath::config::{Config, LINKS as LINK_COUNT, Link, config_flag, instance_flag, link_flag};
 use xlat_fastpath::count::Counter;
 use xlat_fastpath::flow::{Memory, ROUTE_SECONDS};
 use xlat_fastpath::rewrite::Address6;
 
-use crate::maps::LINKS;
+use crate::maps::{LINKS, MTU4};
 use crate::plan::Plan;
 
 const AF_INET: u8 = 2;
@@ -136,7 +137,14 @@ pub fn way<A, Q: Question>(
     if result != SUCCESS && result != NO_NEIGHBOUR || lookup.interface == config.device {
         return Err(Counter::NoRoute);
     }
-    if len > u32::from(lookup.mtu) {
+    let mut mtu = u32::from(lookup.mtu);
+    if config.flags & config_flag::MTU4_MAP != 0
+        && family == AF_INET
+        && let Some(of_route) = MTU4.get(&Key::new(32, dst[0].to_ne_bytes()))
+    {
+        mtu = mtu.min(*of_route);
+    }
+    if len > mtu {
         return Err(Counter::TooBig);
     }
     let link = LINKS.get(lookup.interface);
@@ -146,7 +154,7 @@ pub fn way<A, Q: Question>(
     let is_memorable = link.is_some_and(|link| link.flags & link_flag::ETHERNET != 0);
     if result == SUCCESS && is_memorable && lookup.interface < LINK_COUNT {
         let hardware = lookup.hardware;
-        memory.mtu = lookup.mtu.into();
+        memory.mtu = mtu;
         memory.routed = now;
         memory.route_generation = generation;
         // SAFETY: as above.

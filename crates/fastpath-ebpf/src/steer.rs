@@ -87,6 +87,19 @@ pub fn check_own(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Count
     check_port(slot, index, port)
 }
 
+/// True if the IPv4 packet at `at` is an ICMP error to an address of the host about a packet of ours.
+#[inline(always)]
+pub fn own_error(config: &Config, view: View, at: usize) -> bool {
+    let Some(header) = view.part::<20>(at) else { return false };
+    if header.u8::<0>() != 0x45 || header.u8::<9>() != protocol::ICMP {
+        return false;
+    }
+    let dst = header.u32::<16>();
+    let slot = owner4(config, dst);
+    let Some(upper) = view.part::<8>(at + 20) else { return false };
+    slot != NOT_OURS && slot != 0 && is_error4(upper.u8::<0>()) && check_quoted(view, at + 28, slot, dst).is_ok()
+}
+
 /// The same for an ICMP error that quotes the packet at `at`.
 #[inline(always)]
 fn check_quoted(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Counter> {

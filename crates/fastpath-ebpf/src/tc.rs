@@ -17,12 +17,13 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, traffic};
-use crate::decide::{self, Decision, Frame, now};
+use crate::decide::{self, Decision, Frame, is_orphan, now};
 use crate::handover;
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{Nexthop, Question4, Question6, Way, addresses, way};
 use crate::parse::{Header4, Header6, ICMPV6, LOOKED_AT, Upper};
 use crate::plan::Stop;
+use crate::steer;
 use crate::view::View;
 
 /// Bytes of an Ethernet header.
@@ -53,7 +54,7 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
         (TC_ACT_UNSPEC, Counter::Vlan)
     } else {
         match LINKS.get(interface).map_or(0, |link| link.flags) {
-            _ if interface == LOOPBACK => (TC_ACT_UNSPEC, Counter::Passed),
+            _ if interface == LOOPBACK => own_error(skb, config),
             flags if flags & link_flag::INGRESS == 0 => (TC_ACT_UNSPEC, Counter::Passed),
             flags if flags & link_flag::ETHERNET != 0 => run::<ETHERNET, false>(skb, config),
             _raw => run::<0, false>(skb, config),
@@ -61,6 +62,28 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
     };
     count(counter);
     answer
+}
+
+/// Loopback: an ICMP error of the host's own kernel about a packet of ours comes to the address that both share. All else is
+/// left alone.
+#[inline(always)]
+fn own_error(skb: *mut __sk_buff, config: &Config) -> Answer {
+    let passed = (TC_ACT_UNSPEC, Counter::Passed);
+    // SAFETY: fields of the context.
+    let (len, ethertype) = unsafe { ((*skb).len, (*skb).protocol as u16) };
+    if ethertype != IPV4 || is_orphan(config, now()) {
+        return passed;
+    }
+    let wanted = (ETHERNET as u32 + LOOKED_AT).min(len);
+    if view(skb).len() < wanted {
+        // SAFETY: the context; pointers into the packet are taken anew.
+        unsafe { bpf_skb_pull_data(skb, wanted) };
+    }
+    let view = view(skb);
+    match steer::own_error(config, view, ETHERNET) {
+        true => (handover::send_up(skb, config, Counter::IcmpError), Counter::IcmpError),
+        false => passed,
+    }
 }
 
 /// The TUN device's egress.
@@ -100,21 +123,22 @@ fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Confi
             was_forwarded: DEVICE && (*skb).ingress_ifindex != 0,
         }
     };
-    let now = now();
     let result = if ethertype == IPV6 {
-        match decide::six_to_four::<MAC, DEVICE>(config, &frame, now) {
-            Ok(decision) => send4::<MAC>(skb, config, &decision, now, &frame),
+        match decide::six_to_four::<MAC, DEVICE>(config, &frame) {
+            Ok(decision) => send4::<MAC>(skb, config, &decision, &frame),
             Err(stop) => Err(stop),
         }
     } else {
-        match decide::four_to_six::<MAC, DEVICE>(config, &frame, now) {
-            Ok(decision) => send6::<MAC>(skb, config, &decision, now, &frame),
+        match decide::four_to_six::<MAC, DEVICE>(config, &frame) {
+            Ok(decision) => send6::<MAC>(skb, config, &decision, &frame),
             Err(stop) => Err(stop),
         }
     };
     match result {
         Ok(answer) => answer,
         Err(Stop::Pass(reason)) => (TC_ACT_UNSPEC, reason),
+        // Nobody is there to take it.
+        Err(Stop::Up(_)) if is_orphan(config, now()) => (TC_ACT_UNSPEC, Counter::NoDaemon),
         Err(Stop::Up(reason)) => {
             let answer =
                 if DEVICE { handover::push(skb, reason) } else { handover::send_up(skb, config, reason) };
@@ -129,14 +153,13 @@ fn send4<const MAC: usize>(
     skb: *mut __sk_buff,
     config: &Config,
     decision: &Decision<Header6, u32>,
-    now: u32,
     frame: &Frame,
 ) -> Result<Answer, Stop> {
-    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let tos = plan.instance.tos_of(header.traffic_class);
     let mut nexthop = Nexthop::default();
     let question = Question4(plan, tos);
-    let way = way(skb, config, (plan, upper.protocol), question, (now, *on_wire), &mut nexthop)?;
+    let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
     change_family(skb, IPV4)?;
 
     let total = header.payload_len + HEADER4;
@@ -177,14 +200,13 @@ fn send6<const MAC: usize>(
     skb: *mut __sk_buff,
     config: &Config,
     decision: &Decision<Header4, Address6>,
-    now: u32,
     frame: &Frame,
 ) -> Result<Answer, Stop> {
-    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let class = plan.instance.traffic_class_of(header.tos);
     let mut nexthop = Nexthop::default();
     let question = Question6(plan, class);
-    let way = way(skb, config, (plan, upper.protocol), question, (now, *on_wire), &mut nexthop)?;
+    let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
     if frame.len > header.total_len {
         // SAFETY: the context; pointers into the packet are taken anew.
         let result = unsafe { bpf_skb_change_tail(skb, MAC as u32 + header.total_len, 0) };

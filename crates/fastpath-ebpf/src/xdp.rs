@@ -15,7 +15,7 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, traffic};
-use crate::decide::{self, Decision, Frame, now};
+use crate::decide::{self, Decision, Frame};
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{addresses, note_use, remembered};
 use crate::parse::{Header4, Header6, ICMPV6, Upper};
@@ -69,15 +69,14 @@ fn run<const FRAGS: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32,
     };
     let frame =
         Frame { view, len: len.wrapping_sub(ETHERNET as u32), mark: 0, gso_size: 0, was_forwarded: false };
-    let now = now();
     match ethernet.u16::<12>() {
         IPV6 => {
-            let decision = decide::six_to_four::<ETHERNET, false>(config, &frame, now)?;
-            send4(context, config, &decision, now)
+            let decision = decide::six_to_four::<ETHERNET, false>(config, &frame)?;
+            send4(context, config, &decision)
         }
         IPV4 => {
-            let decision = decide::four_to_six::<ETHERNET, false>(config, &frame, now)?;
-            send6(context, config, &decision, now, &frame)
+            let decision = decide::four_to_six::<ETHERNET, false>(config, &frame)?;
+            send6(context, config, &decision, &frame)
         }
         _other => Err(FOREIGN),
     }
@@ -89,12 +88,11 @@ fn send4(
     context: *mut xdp_md,
     config: &Config,
     decision: &Decision<Header6, u32>,
-    now: u32,
 ) -> Result<(u32, Counter), Stop> {
-    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let old = sum6(header.src) + sum6(header.dst);
     check_complete(upper, old, header.payload_len)?;
-    let way = way(config, plan, now, *on_wire)?;
+    let way = way(config, plan, *now, *on_wire)?;
     adjust_head(context, 20)?;
 
     let total = header.payload_len + HEADER4;
@@ -133,14 +131,13 @@ fn send6(
     context: *mut xdp_md,
     config: &Config,
     decision: &Decision<Header4, Address6>,
-    now: u32,
     frame: &Frame,
 ) -> Result<(u32, Counter), Stop> {
-    let Decision { header, upper, plan, hops, on_wire } = decision;
+    let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let old = u64::from(header.src) + u64::from(header.dst);
     let len = header.total_len - HEADER4;
     check_complete(upper, old, len)?;
-    let way = way(config, plan, now, *on_wire)?;
+    let way = way(config, plan, *now, *on_wire)?;
     if frame.len > header.total_len {
         // SAFETY: the context; pointers into the packet are taken anew.
         let result = unsafe { bpf_xdp_adjust_tail(context, header.total_len as i32 - frame.len as i32) };

@@ -58,6 +58,8 @@ pub mod config_flag {
     pub const STATELESS: u32 = 32;
     /// `bpf_fib_lookup` knows `BPF_FIB_LOOKUP_MARK` (Linux 6.10): routes are looked up with the packet's mark.
     pub const FIB_MARK: u32 = 64;
+    /// There are IPv4 routes with an MTU in the map.
+    pub const MTU4_MAP: u32 = 128;
 }
 
 /// Whose a destination is.

@@ -29,6 +29,9 @@ pub mod maps {
     pub const STEER4: &str = "XLAT_STEER4";
     /// `LpmTrie<[u8; 16], config::Steer>`.
     pub const STEER6: &str = "XLAT_STEER6";
+    /// `LpmTrie<[u8; 4], u32>`: MTUs in bytes that IPv4 routes were given, which the kernel's look-up for programs does not
+    /// tell (unless they are locked).
+    pub const MTU4: &str = "XLAT_MTU4";
     /// `Array<[u64; 1024]>`, mmapable: ports with BIB entry of the host's own addresses; index
     /// `slot * 3 + protocol`, protocol 0 TCP, 1 UDP, 2 ICMP.
     pub const OWN_PORTS: &str = "XLAT_OWN_PORTS";

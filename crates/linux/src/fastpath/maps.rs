@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipnet::Ipv4Net;
 use xlat_fastpath::config::{
     Config, INLINE_STEERS, INSTANCES, Instance, LINKS, Link, Steer, SteerPrefix4, SteerPrefix6, config_flag,
     host_bit4, host_bit6,
@@ -55,6 +56,7 @@ struct Inner {
     instances: Map<u32, Instance>,
     links: Map<u32, Link>,
     steer4: Map<Prefix4, Steer>,
+    mtu4: Map<Prefix4, u32>,
     steer6: Map<Prefix6, Steer>,
     host: Map<u32, [u64; 1024]>,
     eam: EamMaps,
@@ -109,6 +111,7 @@ impl Maps {
             instances: typed(open(maps::INSTANCES))?,
             links: typed(open(maps::LINKS))?,
             steer4: typed(open(maps::STEER4))?,
+            mtu4: typed(open(maps::MTU4))?,
             steer6: typed(open(maps::STEER6))?,
             host: typed(open(maps::HOST))?,
             eam: EamMaps {
@@ -214,6 +217,21 @@ impl Maps {
         keep(&self.inner.steer6, &more6).map_err(FastPathError::map(STEP))
     }
 
+    /// Sets the MTUs in bytes that IPv4 routes were given.
+    pub fn set_route_mtus(&self, mtus: &[(Ipv4Net, u32)]) -> Result<(), FastPathError> {
+        const STEP: &str = "set the MTUs of routes";
+        let key = |net: &Ipv4Net| Prefix4 { len: net.prefix_len().into(), prefix: net.network().octets() };
+        let mtus: Vec<(Prefix4, u32)> = mtus.iter().map(|(net, mtu)| (key(net), *mtu)).collect();
+        for (key, mtu) in &mtus {
+            self.inner.mtu4.set(key, mtu).map_err(FastPathError::map(STEP))?;
+        }
+        self.configure(|config| {
+            let flag = if mtus.is_empty() { 0 } else { config_flag::MTU4_MAP };
+            config.flags = config.flags & !config_flag::MTU4_MAP | flag;
+        })?;
+        keep(&self.inner.mtu4, &mtus).map_err(FastPathError::map(STEP))
+    }
+
     /// Sets what is known of an interface; false if its index has no place.
     pub fn set_link(&self, index: u32, link: Link) -> Result<bool, FastPathError> {
         if index >= LINKS {
@@ -280,9 +298,10 @@ fn fill<T: Copy + Default>(places: &mut [T; INLINE_STEERS], from: &[T]) -> u32 {
 }
 
 /// Removes all keys that are not in `wanted`.
-fn keep<K>(map: &Map<K, Steer>, wanted: &[(K, Steer)]) -> std::io::Result<()>
+fn keep<K, V>(map: &Map<K, V>, wanted: &[(K, V)]) -> std::io::Result<()>
 where
     K: FromBytes + IntoBytes + Immutable + Clone + Eq + Hash,
+    V: FromBytes + IntoBytes + Immutable + Clone,
 {
     let wanted: HashSet<&K> = wanted.iter().map(|(key, _)| key).collect();
     for key in map.keys()?.into_iter().filter(|key| !wanted.contains(key)) {

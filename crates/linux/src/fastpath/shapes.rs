@@ -56,12 +56,13 @@ const fn array<V>(name: &'static str, entries: u32) -> Shape {
 }
 
 /// All maps.
-pub(super) const SHAPES: [Shape; 14] = [
+pub(super) const SHAPES: [Shape; 15] = [
     array::<Config>(maps::CONFIG, 1),
     array::<Instance>(maps::INSTANCES, INSTANCES),
     array::<Link>(maps::LINKS, LINKS),
     shape::<[u8; 8], Steer>(maps::STEER4, LPM_TRIE, Entries::Any),
     shape::<[u8; 20], Steer>(maps::STEER6, LPM_TRIE, Entries::Any),
+    shape::<[u8; 8], u32>(maps::MTU4, LPM_TRIE, Entries::Any),
     Shape { flags: MMAPABLE, ..array::<[u64; 1024]>(maps::OWN_PORTS, OWN_ADDRESSES * 3) },
     shape::<Key6, To4>(maps::FLOWS6, HASH, Entries::Flows),
     shape::<Key4, To6>(maps::FLOWS4, HASH, Entries::Flows),

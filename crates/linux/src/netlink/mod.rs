@@ -9,10 +9,12 @@ mod journal;
 mod owner;
 mod plan;
 pub(crate) mod raw;
+mod route_mtus;
 pub mod sysctl;
 pub(crate) mod tun_state;
 pub mod watch;
 mod ways;
+pub use ways::RouteChanges;
 pub mod xdp_features;
 
 use std::collections::HashSet;
@@ -29,6 +31,7 @@ use change::{Change, Family, forwarding, our_routes, proxy_of, route_of};
 use journal::Journal;
 pub use owner::{Owner, owner};
 pub use plan::{DEVICE_GROUP, HostPlan, MAX_PROXIED, SetupError, Warning};
+pub use route_mtus::route_mtus4;
 use watch::{HostAddresses, collect, snapshot_by};
 
 /// A host that is set up. [`Host::restore`] takes it back; without that, or after [`Host::leave`], the journal stays, and

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::change::to_io;
-use super::ways::Ways;
+use super::ways::{RouteChanges, Ways};
 
 /// Changes that come this soon after one another are told of once.
 const QUIET: Duration = Duration::from_millis(100);
@@ -194,8 +194,8 @@ impl Watcher {
     }
 
     /// A receiver that wakes up when packets may have to go another way than before: routes, rules or neighbours have
-    /// changed. The number counts up; many changes in a short time count as one.
-    pub fn routes_changed(&self) -> watch::Receiver<u64> {
+    /// changed.
+    pub fn routes_changed(&self) -> watch::Receiver<RouteChanges> {
         self.ways.subscribe()
     }
 }

@@ -31,10 +31,32 @@ const NEIGHBOUR_HARDWARE: u16 = 2;
 /// Groups of notifications: neighbours, routes and rules of both families, next hops.
 const GROUPS: [u32; 6] = [3, 7, 8, 11, 19, 32];
 
+/// `RTM_NEWROUTE`, `RTM_DELROUTE`.
+const ROUTES: [u16; 2] = [24, 25];
+/// Bytes of `struct rtmsg`, and the attribute with a route's MTU among other things.
+const ROUTE_HEADER: usize = 12;
+const ROUTE_METRICS: u16 = 8;
+
+/// How often something changed; both numbers only count up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteChanges {
+    /// Routes, rules or neighbours. Many changes in a short time count as one.
+    pub ways: u64,
+    /// Routes with metrics of their own, such as an MTU.
+    pub metrics: u64,
+}
+
+/// What a read tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    changed: bool,
+    metrics: bool,
+}
+
 /// Watches until it is dropped.
 #[derive(Debug)]
 pub(super) struct Ways {
-    receiver: watch::Receiver<u64>,
+    receiver: watch::Receiver<RouteChanges>,
     task: JoinHandle<()>,
 }
 
@@ -43,26 +65,32 @@ impl Ways {
     pub(super) fn start() -> io::Result<Self> {
         // SAFETY: an OwnedFd names the same open descriptor as long as it lives, and is closed by nobody else.
         let socket = unsafe { AsyncFd::register_with_interest(listen()?, Interest::READABLE) }?;
-        let (sender, receiver) = watch::channel(0);
+        let (sender, receiver) = watch::channel(RouteChanges::default());
         let task = tokio::spawn(async move {
             let mut neighbours = Neighbours::default();
             let mut room = vec![0; ROOM];
             loop {
                 let Ok(mut ready) = socket.readable().await else { return };
-                let mut changed = false;
+                let mut told = Told::default();
                 loop {
                     match ready.try_io(|socket| receive(socket.get_ref(), &mut room)) {
-                        Ok(Ok(count)) => changed |= neighbours.matters(&room[..count]),
+                        Ok(Ok(count)) => {
+                            told.changed |= neighbours.matters(&room[..count]);
+                            told.metrics |= messages(&room[..count]).any(has_metrics);
+                        }
                         // Notifications were lost, so that anything may have changed.
                         Ok(Err(_)) => {
-                            changed = true;
+                            told = Told { changed: true, metrics: true };
                             break;
                         }
                         Err(_would_block) => break,
                     }
                 }
-                if changed {
-                    sender.send_modify(|count| *count += 1);
+                if told.changed {
+                    sender.send_modify(|count| {
+                        count.ways += 1;
+                        count.metrics += u64::from(told.metrics);
+                    });
                     sleep(PAUSE).await;
                 }
             }
@@ -70,7 +98,7 @@ impl Ways {
         Ok(Self { receiver, task })
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(super) fn subscribe(&self) -> watch::Receiver<RouteChanges> {
         self.receiver.clone()
     }
 }
@@ -112,6 +140,11 @@ impl Neighbours {
             None => self.0.remove(&key).is_some(),
         }
     }
+}
+
+fn has_metrics((kind, body): (u16, &[u8])) -> bool {
+    let rest = body.get(ROUTE_HEADER..).unwrap_or_default();
+    ROUTES.contains(&kind) && attributes(rest).any(|(kind, _)| kind == ROUTE_METRICS)
 }
 
 fn listen() -> io::Result<OwnedFd> {

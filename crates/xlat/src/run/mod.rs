@@ -20,7 +20,7 @@ use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
 use xlat_engine::{Engine, EngineOptions, Routes};
 use xlat_linux::datapath::{WorkerOptions, Workers};
 use xlat_linux::netlink::watch::{HostAddresses, Watcher};
-use xlat_linux::netlink::{self, Host, HostPlan, Warning};
+use xlat_linux::netlink::{self, Host, HostPlan, RouteChanges, Warning};
 use xlat_linux::privileges::{self, Capabilities};
 use xlat_linux::tun::{MAX_MTU, Tun};
 use xlat_translate::policy::Hops;
@@ -89,7 +89,9 @@ struct Daemon {
     _watcher: Watcher,
     addresses: Receiver<HostAddresses>,
     /// Counts changes of routes and neighbours.
-    routes: Receiver<u64>,
+    routes: Receiver<RouteChanges>,
+    /// How often routes with metrics had changed when the kernel was last told of them.
+    metrics: u64,
 }
 
 impl Daemon {
@@ -164,7 +166,9 @@ impl Daemon {
             _watcher: watcher,
             addresses,
             routes,
+            metrics: 0,
         };
+        daemon.tell_route_mtus().await;
         daemon.warn();
         // To set the host up again, and to take it back, takes the first; the programs and their maps take the others.
         let keep = match daemon.kernel {
@@ -195,7 +199,7 @@ impl Daemon {
                 _ = signals.counters.recv() => self.log_counters(),
                 request = self.control.next() => self.change(request).await,
                 Ok(()) = self.addresses.changed() => self.host_changed().await?,
-                Ok(()) = self.routes.changed() => self.routes_changed(),
+                Ok(()) = self.routes.changed() => self.routes_changed().await,
                 _ = pulse.tick() => {
                     if self.workers.any_ended() {
                         return Err(Failure::new("a worker ended: its device is gone, or it failed; see the log"));
@@ -289,8 +293,14 @@ impl Daemon {
     }
 
     fn warn(&mut self) {
-        for warning in self.host.warnings().iter().filter(|warning| !self.warned.contains(warning)) {
-            tracing::warn!("{warning}");
+        let shares = |warning: &Warning| match (warning, &self.kernel) {
+            (Warning::OwnAddress(address), Ok(kernel)) => kernel.shares(*address),
+            _other => false,
+        };
+        for warning in self.host.warnings() {
+            if !self.warned.contains(warning) && !shares(warning) {
+                tracing::warn!("{warning}");
+            }
         }
         self.warned = self.host.warnings().to_vec();
     }
@@ -302,12 +312,29 @@ impl Daemon {
     }
 
     /// What flows remember of their ways holds no longer; another address may be the one to go out by.
-    fn routes_changed(&mut self) {
+    async fn routes_changed(&mut self) {
+        let metrics = self.routes.borrow_and_update().metrics;
+        if metrics != self.metrics {
+            self.metrics = metrics;
+            self.tell_route_mtus().await;
+        }
         let addresses = self.addresses.borrow().clone();
         if kernel::implicit(&self.config, &addresses).is_some() {
             self.follow_host(&addresses);
         }
         self.tell_kernel(|kernel, _| kernel.forget_routes());
+    }
+
+    /// Tells the kernel which routes have an MTU of their own.
+    async fn tell_route_mtus(&self) {
+        let Ok(kernel) = &self.kernel else { return };
+        let told = match netlink::route_mtus4().await {
+            Ok(mtus) => kernel.set_route_mtus(&mtus),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(failure) = told {
+            tracing::error!("the kernel does not know the MTUs of routes: {failure}");
+        }
     }
 
     /// Tells engine and kernel of the host as it is.

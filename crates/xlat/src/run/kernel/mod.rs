@@ -5,7 +5,7 @@ mod flows;
 mod links;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +119,11 @@ impl Kernel {
         Ok(restored)
     }
 
+    /// True if an address of the host is shared with it.
+    pub(super) fn shares(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(address) if self.slots.contains_key(&address))
+    }
+
     /// Begins to work: device, interfaces, and the thread that applies what the engine says.
     pub(super) fn start(
         &mut self,
@@ -211,6 +216,11 @@ impl Kernel {
         let outlive = config.fast_path.outlive.max(PATIENCE).as_secs();
         let outlive = u32::try_from(outlive).unwrap_or(u32::MAX);
         Ok(self.fast_path.maps().configure(|config| (config.heartbeat, config.outlive) = (now, outlive))?)
+    }
+
+    /// Which IPv4 routes have an MTU in bytes of their own.
+    pub(super) fn set_route_mtus(&self, mtus: &[(Ipv4Net, u32)]) -> Outcome {
+        Ok(self.fast_path.maps().set_route_mtus(mtus)?)
     }
 
     /// Routes or neighbours have changed.
@@ -342,7 +352,7 @@ pub(super) fn implicit(config: &Config, addresses: &HostAddresses) -> Option<Ipv
     let by_route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok().and_then(|socket| {
         socket.connect(ELSEWHERE).ok()?;
         match socket.local_addr().ok()?.ip() {
-            std::net::IpAddr::V4(address) if !address.is_unspecified() => Some(address),
+            IpAddr::V4(address) if !address.is_unspecified() => Some(address),
             _other => None,
         }
     });
