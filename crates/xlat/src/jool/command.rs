@@ -6,11 +6,11 @@ use xlat_control::Change;
 use xlat_control::api::{BibPair, Framework, MaxIterations, Pool4Block, Protocol};
 use xlat_control::globals::{self, Key};
 
-use super::Program;
 use super::fail::{Fail, TOO_BIG};
 use super::keyword::{Keyword, global_keys, modes, resolve};
 use super::options::{Item, Switch, second};
 use super::values::{self, Shape, shape};
+use super::{Program, switches};
 
 /// How a table is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,19 +64,6 @@ pub(super) enum Command {
     },
 }
 
-const fn flag(long: &'static str, short: Option<char>, doc: &'static str) -> Switch {
-    Switch { long, short, argument: None, doc }
-}
-
-const CSV: Switch = flag("csv", None, "Print in CSV format");
-const NO_HEADERS: Switch = flag("no-headers", None, "Print no headers");
-const NUMERIC: Switch = flag("numeric", None, "Do not resolve names");
-const TCP: Switch = flag("tcp", Some('t'), "TCP");
-const UDP: Switch = flag("udp", Some('u'), "UDP");
-const ICMP: Switch = flag("icmp", Some('i'), "ICMP");
-const FORCE: Switch = flag("force", Some('f'), "Skip the checks that only warn");
-const QUICK: Switch = flag("quick", Some('q'), "Accepted; what uses the addresses ends all the same");
-
 /// The words from the mode on.
 pub(super) fn parse(program: Program, words: &[String]) -> Result<(Command, Vec<&'static str>), Fail> {
     let translator = program.translator();
@@ -86,66 +73,63 @@ pub(super) fn parse(program: Program, words: &[String]) -> Result<(Command, Vec<
         modes(translator).find(|found| found.keyword.name == mode).map_or(&[][..], |found| found.operations);
     let operation = resolve(words.get(1).map(String::as_str), operations)?;
     let mut rest = words.get(2..).unwrap_or_default();
+    let own = switches::of(mode, operation);
     let mut warnings = Vec::new();
     if mode == "blacklist4" {
         warnings.push("blacklist4 is deprecated. Use 'denylist4' instead.");
     }
     let command = match (mode, operation) {
-        ("instance", "display") => Command::InstanceDisplay(display(operation, rest, &[CSV, NO_HEADERS])?.0),
-        ("instance", "add") => instance_add(operation, rest)?,
+        ("instance", "display") => Command::InstanceDisplay(display(operation, rest, own)?.0),
+        ("instance", "add") => instance_add(operation, own, rest)?,
         ("instance", "remove") => {
-            let arguments = Arguments::read(operation, &[], rest)?;
+            let arguments = Arguments::read(operation, own, rest)?;
             Command::InstanceRemove { name: arguments.name()? }
         }
         ("instance", "flush") => nothing(operation, rest, Command::InstanceFlush)?,
         ("instance", "status") => nothing(operation, rest, Command::InstanceStatus)?,
         ("stats", _) => {
-            let all = flag("all", Some('a'), "Print counters that are zero, too");
-            let explain = flag("explain", Some('e'), "Say what each counts");
-            let (format, items) = display(operation, rest, &[all, explain, CSV, NO_HEADERS])?;
+            let (format, items) = display(operation, rest, own)?;
             let has = |name| items.contains(&Item::Option(name, None));
             Command::Stats { format, all: has("all"), explain: has("explain") }
         }
-        ("address", _) => address(operation, rest)?,
-        ("global", "display") => Command::GlobalDisplay(display(operation, rest, &[CSV, NO_HEADERS])?.0),
+        ("address", _) => address(operation, own, rest)?,
+        ("global", "display") => Command::GlobalDisplay(display(operation, rest, own)?.0),
         ("global", _) => {
             let name = resolve(rest.first().map(String::as_str), &global_keys(translator))?;
             rest = rest.get(1..).unwrap_or_default();
-            global_update(program, name, rest)?
+            global_update(program, name, own, rest)?
         }
-        ("eamt", "display") => Command::Eamt(display(operation, rest, &[CSV, NO_HEADERS])?.0),
+        ("eamt", "display") => Command::Eamt(display(operation, rest, own)?.0),
         ("eamt", "flush") => nothing(operation, rest, Command::Change(Change::EamtFlush))?,
-        ("eamt", _) => eamt(operation, rest)?,
-        ("denylist4" | "blacklist4", "display") => {
-            Command::Denylist4(display(operation, rest, &[CSV, NO_HEADERS])?.0)
-        }
+        ("eamt", _) => eamt(operation, own, rest)?,
+        ("denylist4" | "blacklist4", "display") => Command::Denylist4(display(operation, rest, own)?.0),
         ("denylist4" | "blacklist4", "flush") => {
             nothing(operation, rest, Command::Change(Change::Denylist4Flush))?
         }
-        ("denylist4" | "blacklist4", _) => denylist4(operation, rest)?,
+        ("denylist4" | "blacklist4", _) => denylist4(operation, own, rest)?,
         ("pool4", "display") => {
-            let (format, items) = display(operation, rest, &[TCP, UDP, ICMP, CSV, NO_HEADERS])?;
+            let (format, items) = display(operation, rest, own)?;
             Command::Pool4(format, protocol(&items)?.unwrap_or_default())
         }
-        ("pool4", "add") => pool4_add(operation, rest)?,
-        ("pool4", "remove") => pool4_remove(operation, rest)?,
+        ("pool4", "add") => pool4_add(operation, own, rest)?,
+        ("pool4", "remove") => pool4_remove(operation, own, rest)?,
         ("pool4", _) => {
-            Arguments::read(operation, &[QUICK], rest)?.no_words(operation)?;
+            Arguments::read(operation, own, rest)?.no_words(operation)?;
             Command::Change(Change::Pool4Flush)
         }
         ("bib", "display") => {
-            let (format, items) = display(operation, rest, &[TCP, UDP, ICMP, NUMERIC, CSV, NO_HEADERS])?;
+            let (format, items) = display(operation, rest, own)?;
             Command::Bib(format, protocol(&items)?.unwrap_or_default())
         }
-        ("bib", _) => bib(operation, rest)?,
+        ("bib", _) => bib(operation, own, rest)?,
         ("session", "display") => {
-            let (format, items) = display(operation, rest, &[TCP, UDP, ICMP, NUMERIC, CSV, NO_HEADERS])?;
+            let (format, items) = display(operation, rest, own)?;
             Command::Session(format, protocol(&items)?.unwrap_or_default())
         }
         ("session" | "joold", _) => {
             return Err(Fail::not_here("sessions are not synchronised with other translators"));
         }
-        (_file, _) => file(operation, rest)?,
+        (_file, _) => file(operation, own, rest)?,
     };
     Ok((command, warnings))
 }
@@ -248,13 +232,8 @@ fn display(operation: &str, words: &[String], own: &[Switch]) -> Result<(Format,
     Ok((format, arguments.items))
 }
 
-fn instance_add(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let own = [
-        flag("netfilter", None, "Translate all packets (default)"),
-        flag("iptables", None, "The same here; kept for display"),
-        Switch { long: "pool6", short: Some('6'), argument: Some("PREFIX"), doc: "RFC 6052 prefix" },
-    ];
-    let arguments = Arguments::read(operation, &own, words)?;
+fn instance_add(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(operation, own, words)?;
     let framework = match (arguments.has("netfilter"), arguments.has("iptables")) {
         (true, true) => return Err(Fail::invalid("The translator can only be hooked to one framework.")),
         (_, false) => Framework::Netfilter,
@@ -264,8 +243,8 @@ fn instance_add(operation: &str, words: &[String]) -> Result<Command, Fail> {
     Ok(Command::InstanceAdd { name: arguments.name()?, framework, pool6 })
 }
 
-fn address(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let arguments = Arguments::read(operation, &[flag("verbose", Some('v'), "Say how")], words)?;
+fn address(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(operation, own, words)?;
     let verbose = arguments.has("verbose");
     let both = [Shape::V6, Shape::V4];
     let v6 = arguments.shaped(operation, Shape::V6, &both)?;
@@ -278,16 +257,15 @@ fn address(operation: &str, words: &[String]) -> Result<Command, Fail> {
     Ok(Command::Address { verbose, query })
 }
 
-fn global_update(program: Program, name: &str, words: &[String]) -> Result<Command, Fail> {
-    let arguments = Arguments::read(name, &[FORCE], words)?;
+fn global_update(program: Program, name: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(name, own, words)?;
     let no_value = || Fail::invalid(format!("Missing value of key {name}."));
     let word = arguments.words().last().ok_or_else(no_value)?.to_owned();
     let key = globals::keys(program.translator()).find(|key| key.name == name).ok_or_else(no_value)?;
     Ok(Command::GlobalUpdate { key, word, force: arguments.has("force") })
 }
 
-fn eamt(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let own: &[Switch] = if operation == "add" { &[FORCE] } else { &[] };
+fn eamt(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
     let arguments = Arguments::read(operation, own, words)?;
     let both = [Shape::V6, Shape::V4];
     let ipv6 = arguments.shaped(operation, Shape::V6, &both)?.map(values::prefix6).transpose()?;
@@ -308,8 +286,7 @@ fn eamt(operation: &str, words: &[String]) -> Result<Command, Fail> {
     }
 }
 
-fn denylist4(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let own: &[Switch] = if operation == "add" { &[FORCE] } else { &[] };
+fn denylist4(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
     let arguments = Arguments::read(operation, own, words)?;
     let word = arguments.shaped(operation, Shape::V4, &[Shape::V4])?;
     missing(&[(word.is_some(), "an IPv4 prefix")])?;
@@ -319,9 +296,6 @@ fn denylist4(operation: &str, words: &[String]) -> Result<Command, Fail> {
         _remove => Change::Denylist4Remove { prefix },
     }))
 }
-
-const MARK: Switch =
-    Switch { long: "mark", short: None, argument: Some("NUM"), doc: "Only packets with this mark" };
 
 fn mark(arguments: &Arguments) -> Result<u32, Fail> {
     let mark = values::unsigned(arguments.option("mark").unwrap_or("0"), 0, u32::MAX.into())?;
@@ -340,9 +314,8 @@ fn iterations(word: &str) -> Result<MaxIterations, Fail> {
     })
 }
 
-fn pool4_add(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let max = Switch { long: "max-iterations", short: None, argument: Some("NUM"), doc: "Kept for display" };
-    let arguments = Arguments::read(operation, &[TCP, UDP, ICMP, MARK, max, FORCE], words)?;
+fn pool4_add(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(operation, own, words)?;
     let protocol = protocol(&arguments.items)?;
     let prefix = arguments.shaped(operation, Shape::V4, &[Shape::V4, Shape::Other])?;
     let range = arguments.shaped(operation, Shape::Other, &[Shape::V4, Shape::Other])?;
@@ -370,8 +343,8 @@ fn pool4_add(operation: &str, words: &[String]) -> Result<Command, Fail> {
     Ok(Command::Change(Change::Pool4Add { block, max_iterations, force }))
 }
 
-fn pool4_remove(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let arguments = Arguments::read(operation, &[TCP, UDP, ICMP, MARK, QUICK], words)?;
+fn pool4_remove(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(operation, own, words)?;
     let protocol = protocol(&arguments.items)?.unwrap_or_default();
     let prefix = arguments.shaped(operation, Shape::V4, &[Shape::V4, Shape::Other])?;
     let range = arguments.shaped(operation, Shape::Other, &[Shape::V4, Shape::Other])?;
@@ -382,8 +355,8 @@ fn pool4_remove(operation: &str, words: &[String]) -> Result<Command, Fail> {
     Ok(Command::Change(Change::Pool4Remove { block }))
 }
 
-fn bib(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let arguments = Arguments::read(operation, &[TCP, UDP, ICMP], words)?;
+fn bib(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(operation, own, words)?;
     let protocol = protocol(&arguments.items)?.unwrap_or_default();
     let both = [Shape::V6, Shape::V4];
     let ipv6 = arguments.shaped(operation, Shape::V6, &both)?.map(values::transport6).transpose()?;
@@ -403,8 +376,8 @@ fn bib(operation: &str, words: &[String]) -> Result<Command, Fail> {
     }
 }
 
-fn file(operation: &str, words: &[String]) -> Result<Command, Fail> {
-    let arguments = Arguments::read(operation, &[FORCE], words)?;
+fn file(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {
+    let arguments = Arguments::read(operation, own, words)?;
     let path = arguments.words().last().map(str::to_owned);
     missing(&[(path.is_some(), "a file name")])?;
     let (force, check) = (arguments.has("force"), operation == "check");

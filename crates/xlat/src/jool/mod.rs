@@ -1,6 +1,7 @@
 //! The command line of Jool 4.1 under its own names, `jool` and `jool_siit`: same words, abbreviations, outputs, messages and
 //! exit codes, in front of this daemon. docs/migration.md says what differs.
 
+mod autocomplete;
 mod command;
 mod execute;
 mod fail;
@@ -11,6 +12,7 @@ mod options;
 mod show;
 mod start;
 mod stats;
+mod switches;
 mod values;
 
 use std::fs;
@@ -71,6 +73,9 @@ pub(crate) fn main(program: Program, words: &[String]) -> ExitCode {
 
 fn run(program: Program, words: &[String]) -> Result<(), Fail> {
     let (instance, rest) = first_batch(program, words)?;
+    if let Some(("autocomplete", rest)) = rest.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return Err(Fail::help(format!("{}\n", autocomplete::candidates(program, rest))));
+    }
     let (command, warnings) = command::parse(program, &rest)?;
     for warning in warnings {
         // As above.
