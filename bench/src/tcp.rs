@@ -47,7 +47,8 @@ pub fn transfer(way: Way<'_>, streams: usize, down: bool, time: Duration) -> Res
             });
         }
         match report["error"].as_str() {
-            Some(why) if why.contains("busy") => std::thread::sleep(PAUSE),
+            // Between two tests the server does not listen for a moment.
+            Some(why) if why.contains("busy") || why.contains("refused") => std::thread::sleep(PAUSE),
             why => {
                 return Err(format!("iperf3 by way of {}: {}", way.name, why.unwrap_or("no result")).into());
             }

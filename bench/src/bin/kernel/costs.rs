@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
+use serde_json::Value;
 use xlat_bench::Error;
 use xlat_bench::results::Results;
 
@@ -37,10 +38,11 @@ pub(crate) fn programs(lab: &mut Lab, subjects: &[Subject], time: Duration) -> R
     println!("\n### Time in the programs, {FLOWS} flows\n");
     println!("| {:20} | {:4} | {:15} | runs per packet | ns per run |", "", "", "program");
     println!("|{:-<22}|{:-<6}|{:-<17}|{:->17}|{:->12}|", "", "", "", ":", ":");
+    let mut counted = Vec::new();
     for subject in subjects {
         crate::flows::establish(lab, subject, FLOWS)?;
         for (direction, down) in [("up", false), ("down", true)] {
-            let before = times()?;
+            let (before, counters) = (times()?, counters(lab, subject));
             let packets = flood::measure(lab, subject, down, FLOWS, time)?.units;
             for (id, (name, run, count)) in times()? {
                 let (_, run_before, count_before) = before.get(&id).cloned().unwrap_or_default();
@@ -52,9 +54,27 @@ pub(crate) fn programs(lab: &mut Lab, subjects: &[Subject], time: Duration) -> R
                 let runs = count / packets;
                 println!("| {:20} | {direction:4} | {name:15} | {runs:>15.2} | {each:>10.1} |", subject.name);
             }
+            for (name, count) in self::counters(lab, subject) {
+                let count = count.saturating_sub(counters.get(&name).copied().unwrap_or_default());
+                if count > 0 {
+                    counted.push(format!("- {} {direction}: {name} {count} of {packets}", subject.name));
+                }
+            }
         }
     }
+    println!(
+        "\nWhat the programs counted meanwhile, of so many packets that arrived:\n\n{}",
+        counted.join("\n")
+    );
     Ok(())
+}
+
+/// What the programs of a subject have counted so far; nothing where there is no `xlat` or nothing of it in the kernel.
+fn counters(lab: &Lab, subject: &Subject) -> BTreeMap<String, u64> {
+    let status = lab.status(subject).unwrap_or_default();
+    let counters = status["kernel"]["counters"].as_array().cloned().unwrap_or_default();
+    let pair = |counter: &Value| Some((counter["name"].as_str()?.to_owned(), counter["count"].as_u64()?));
+    counters.iter().filter_map(pair).collect()
 }
 
 /// Name, time and runs so far of all programs that forward or translate, by their numbers.

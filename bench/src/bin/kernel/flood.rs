@@ -17,7 +17,7 @@ const UNDER_WAY: Duration = Duration::from_millis(50);
 /// The share of the frames that has to arrive for the sender's time to count as the time of the whole way.
 const ALL: f64 = 0.999;
 /// One of so many frames is sent when a daemon has to cope with each.
-const SLOWLY: u32 = 100;
+const SLOWLY: u32 = 200;
 
 /// What a call of the sender did.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub(crate) fn measure(
     let flood = send(lab, subject, down, flows, u32::try_from(frames)?, 1, 0)?;
     let cpu = (cpu_time(lab.process(subject))? - cpu).as_nanos() as f64;
     if flood.wrong > 0.0 {
-        return Err(format!("{}: {} packets were wrong", subject.name, flood.wrong).into());
+        println!("\n{}: {} of {} packets were wrong", subject.name, flood.wrong, flood.sent);
     }
     // With a daemon on the way, packets get lost and the sender's time says nothing of it.
     let time = match flood.right >= ALL * flood.sent {

@@ -53,7 +53,7 @@ pub(crate) fn unavailable() -> Option<String> {
     if !missing.is_empty() {
         return Some(format!("these programs are missing: {}", missing.join(", ")));
     }
-    xlat_netlab::unavailable()
+    xlat_netlab::unavailable().or_else(|| Programs::load().err().map(|error| error.to_string()))
 }
 
 impl Lab {

@@ -1,9 +1,9 @@
 //! Measures the kernel's fast path between three hosts made of namespaces: forwarding by the kernel and by XDP, and `xlat` as
 //! NAT64 and SIIT at each of its hooks, in turns in one run, as ratios to plain IPv6 forwarding.
 //!
-//! `kernel [quick] [tcp|packets|programs]... [SUBJECT]...`: all parts and subjects unless some are named (a part of a name is
-//! enough); `quick` takes one short round, to see that it runs. Takes root, `iperf3`, `ethtool`, and the program
-//! `xlat` beside this one. Prints Markdown.
+//! `kernel [quick] [tcp|packets|programs]... [FLOWS]... [SUBJECT]...`: all parts and subjects unless some are named (a part of
+//! a name is enough), with the usual numbers of flows unless some are given; `quick` takes one short round, to see that it
+//! runs. Takes root, `iperf3`, `ethtool`, and the program `xlat` beside this one. Prints Markdown.
 #![forbid(unsafe_code)]
 
 mod costs;
@@ -41,7 +41,7 @@ struct Scale {
 impl Scale {
     const FULL: Self = Self {
         rounds: 5,
-        transfer: Duration::from_secs(2),
+        transfer: Duration::from_secs(1),
         flood: Duration::from_millis(500),
         flows: &[1, 20_000, 1_000_000],
     };
@@ -60,11 +60,12 @@ const STREAMS: [usize; 2] = [1, 4];
 const PARTS: [&str; 3] = ["tcp", "packets", "programs"];
 
 fn main() -> Result<(), Error> {
-    let (mut scale, mut parts, mut names) = (Scale::FULL, Vec::new(), Vec::new());
+    let (mut scale, mut parts, mut names, mut flows) = (Scale::FULL, Vec::new(), Vec::new(), Vec::new());
     for word in std::env::args().skip(1) {
         match word.as_str() {
             "quick" => scale = Scale::QUICK,
             part if PARTS.contains(&part) => parts.push(word),
+            number if number.parse::<u32>().is_ok() => flows.push(number.parse()?),
             _ => names.push(word),
         }
     }
@@ -88,7 +89,7 @@ fn main() -> Result<(), Error> {
             for (direction, down) in [("up", false), ("down", true)] {
                 let results = rounds(scale, &subjects, |subject| {
                     tcp::transfer(lab.way(subject), streams, down, scale.transfer)
-                })?;
+                });
                 let title = format!("TCP {direction}, {streams} at a time");
                 missed += results.print(&title, "Gbit/s", "CPU ns/KiB", &tcp_budgets(&subjects));
             }
@@ -108,12 +109,13 @@ fn main() -> Result<(), Error> {
         let result = working(&mut lab, subject);
         result.inspect_err(|error| println!("skipped: {}: {error}", subject.name)).is_ok()
     });
-    for &flows in scale.flows.iter().filter(|_| wanted("packets")) {
+    let numbers = if flows.is_empty() { scale.flows } else { &flows };
+    for &flows in numbers.iter().filter(|_| wanted("packets")) {
         subjects.iter().try_for_each(|subject| flows::establish(&mut lab, subject, flows))?;
         for (direction, down) in [("up", false), ("down", true)] {
             let results = rounds(scale, &subjects, |subject| {
                 flood::measure(&mut lab, subject, down, flows, scale.flood)
-            })?;
+            });
             let title = format!("Small packets {direction}, {flows} flows, one after the other");
             missed += results.print(&title, "M packets/s", "CPU ns/packet", &packet_budgets(&subjects));
             costs::print_router(&results, &subjects);
@@ -131,17 +133,21 @@ fn rounds(
     scale: Scale,
     subjects: &[Subject],
     mut measure: impl FnMut(&Subject) -> Result<Sample, Error>,
-) -> Result<Results, Error> {
+) -> Results {
     let mut results = Results::new(subjects.iter().map(|subject| subject.name));
     for round in 0..=scale.rounds {
         for (number, subject) in subjects.iter().enumerate() {
-            let sample = measure(subject)?;
+            // What does not get through is a result too.
+            let sample = measure(subject).unwrap_or_else(|error| {
+                println!("\nfailed: {}: {error}", subject.name);
+                Sample { rate: 0.0, cpu: 0.0, units: 0.0 }
+            });
             if round > 0 {
                 results.add(number, sample);
             }
         }
     }
-    Ok(results)
+    results
 }
 
 /// At tc, bulk TCP is at least as fast as plain forwarding.

@@ -175,3 +175,59 @@ fn split(src: u128, dst: u128, varies: Varies) -> (u128, u128, u32) {
         Varies::To | Varies::Learnt => (src, high(dst), dst as u32),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the sending program makes of an order: see `bench/ebpf/src/send.rs`.
+    fn frame(order: &Order, ipv6: bool, down: bool, flow: u32) -> Vec<u8> {
+        let mut frame: Vec<u8> = order.frame.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let address = order.address + (flow >> order.shift);
+        let port = order.port as u16 + (flow & ((1 << order.shift) - 1)) as u16;
+        let upper = if ipv6 { 14 + ipv6::LEN } else { 14 + ipv4::LEN };
+        let ends = if ipv6 { [upper - 20, upper - 4] } else { [upper - 8, upper - 4] };
+        frame[ends[usize::from(down)]..][..4].copy_from_slice(&address.to_be_bytes());
+        frame[upper + 2 * usize::from(down)..][..2].copy_from_slice(&port.to_be_bytes());
+        frame[upper + 12..][..4].copy_from_slice(&flow.to_be_bytes());
+        let varied = Sum::long(address).plus(Sum::word(port)).plus(Sum::long(flow));
+        let checksum = Sum::word(order.udp_sum as u16).plus(varied).finish();
+        frame[upper + 6..][..2].copy_from_slice(&checksum.to_be_bytes());
+        if !ipv6 {
+            let checksum = Sum::word(order.header_sum as u16).plus(Sum::long(address)).finish();
+            frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        }
+        frame.truncate(upper + usize::from(DATAGRAM));
+        frame
+    }
+
+    #[test]
+    fn frames_are_whole_and_their_checksums_right() {
+        let six: [IpAddr; 2] = ["2001:db8:c0::".parse().unwrap(), "2001:db8:b0::2".parse().unwrap()];
+        let four: [IpAddr; 2] = ["10.16.0.0".parse().unwrap(), "198.51.100.2".parse().unwrap()];
+        for ([near, far], down) in [(six, false), (six, true), (four, false), (four, true)] {
+            let (from, to) = if down { (far, near) } else { (near, far) };
+            let varies = if down { Varies::To } else { Varies::From };
+            let traffic = Traffic { from, to, varies, addresses: 64, set: 0, arrives_at: to };
+            let order = traffic.order(1, ([2; 6], [4; 6]), 1_000_000, 1).unwrap();
+            assert_eq!(order.shift, PORT_BITS);
+            for flow in [0, 1, 999_999] {
+                let frame = frame(&order, near.is_ipv6(), down, flow);
+                assert_eq!(frame.len(), traffic.frame_len());
+                let parsed = match near.is_ipv6() {
+                    true => Sum::of(&frame[22..]).plus(Sum::length_and_protocol(24, protocol::UDP)),
+                    false => Sum::of(&frame[26..]).plus(Sum::length_and_protocol(24, protocol::UDP)),
+                };
+                assert_eq!(parsed.fold(), 0xffff, "{from} {to} {flow}");
+                assert!(near.is_ipv6() || Sum::of(&frame[14..34]).fold() == 0xffff);
+            }
+        }
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let (from, to): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        let traffic = Traffic { from, to, varies: Varies::From, addresses: 1, set: 0, arrives_at: to };
+        assert!(traffic.order(1, ([2; 6], [4; 6]), 1, 1).is_none());
+    }
+}
