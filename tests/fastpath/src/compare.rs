@@ -42,8 +42,33 @@ impl Output for Sent {
 
 impl Pair {
     /// Both with `config` on a host with these addresses; the MTU is 1500 everywhere.
-    pub fn new(mut program: Program, config: &Config, host: HostAddresses) -> Result<Self, String> {
-        program.configure(config, &host)?;
+    pub fn new(program: Program, config: &Config, host: HostAddresses) -> Result<Self, String> {
+        let (worker, stateful) = (Self::start(config, host.clone())?, Vec::new());
+        let storage = vec![0; buffer::HEADROOM + buffer::MAX_PACKET];
+        let mut pair = Self { program, worker, stateful, storage };
+        pair.restart(config, host)?;
+        Ok(pair)
+    }
+
+    /// Begins anew with another configuration.
+    pub fn restart(&mut self, config: &Config, host: HostAddresses) -> Result<(), String> {
+        self.program.forget_flows()?;
+        self.program.configure(config, &host)?;
+        self.worker = Self::start(config, host)?;
+        self.stateful = config
+            .instances
+            .iter()
+            .zip(0..)
+            .filter(|(instance, _)| matches!(instance.kind, xlat_config::Kind::Nat64(_)))
+            .filter_map(|(instance, index)| {
+                let pool6 = instance.kind.pool6()?;
+                Some((index, pool6.network().octets(), pool6.prefix_len().into()))
+            })
+            .collect();
+        Ok(())
+    }
+
+    fn start(config: &Config, host: HostAddresses) -> Result<Worker, String> {
         let options = EngineOptions {
             hops: Hops::Decrement,
             mtu4: 1500,
@@ -55,17 +80,7 @@ impl Pair {
         let engine: Arc<Engine> = Engine::new(config, host, options).map_err(|e| e.to_string())?;
         let mut worker = engine.worker();
         worker.set_now(1_000_000);
-        let stateful = config
-            .instances
-            .iter()
-            .zip(0..)
-            .filter(|(instance, _)| matches!(instance.kind, xlat_config::Kind::Nat64(_)))
-            .filter_map(|(instance, index)| {
-                let pool6 = instance.kind.pool6()?;
-                Some((index, pool6.network().octets(), pool6.prefix_len().into()))
-            })
-            .collect();
-        Ok(Self { program, worker, stateful, storage: vec![0; buffer::HEADROOM + buffer::MAX_PACKET] })
+        Ok(worker)
     }
 
     /// What the engine makes of a packet: the packets it sends, and whether it translated this one.
@@ -119,12 +134,6 @@ impl Pair {
             server6,
             server: (*four.get(16..)?.first_chunk()?, ports.2),
         })
-    }
-
-    /// Sends a packet through both and compares. The error shows both results.
-    pub fn compare(&mut self, hook: Hook, packet: &[u8], mark: u32, tally: &mut Tally) -> Result<(), String> {
-        let (translated, sent) = self.engine(packet, mark);
-        self.check(hook, packet, mark, (translated, &sent), tally)
     }
 
     /// Sends a packet through the program and compares with what the engine sent.

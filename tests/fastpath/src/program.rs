@@ -1,10 +1,11 @@
 //! The committed object, loaded; its maps as the daemon would fill them; one packet through it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::EbpfLoader;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::{Program as Loaded, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use xlat_config::{Config as Configuration, Kind};
 use xlat_engine::{FastPathPlan, deny_entries, eam_entries};
@@ -50,6 +51,10 @@ pub struct Program {
     ebpf: Ebpf,
     world: World,
     config: Config,
+    /// Keys of the flows that are in.
+    flows: Vec<Session>,
+    /// Number of the last stateless table.
+    table: u32,
     out: Vec<u8>,
 }
 
@@ -73,7 +78,14 @@ impl Program {
             }
             .map_err(|e| format!("{name}: {e:?}"))?;
         }
-        let mut program = Self { ebpf, world, config: Config::default(), out: vec![0; 1 << 16] };
+        let mut program = Self {
+            ebpf,
+            world,
+            config: Config::default(),
+            flows: Vec::new(),
+            table: 0,
+            out: vec![0; 1 << 16],
+        };
         let link = Link {
             mac: OWN,
             flags: link_flag::KNOWN | link_flag::ETHERNET | link_flag::INGRESS | link_flag::XDP_TARGET,
@@ -92,7 +104,8 @@ impl Program {
     pub fn configure(&mut self, config: &Configuration, host: &HostAddresses) -> Result<(), String> {
         let plan = FastPathPlan::of(config, host, &[], None);
         for (index, instance) in plan.instances.iter().enumerate() {
-            let table = index as u32 + 1;
+            self.table += 1;
+            let table = self.table;
             self.set_instance(index as u32, &Instance { table, ..*instance })?;
             let Some(Kind::Siit(siit)) = config.instances.get(index).map(|instance| &instance.kind) else {
                 continue;
@@ -175,8 +188,33 @@ impl Program {
 
     /// Brings a flow in.
     pub fn promote(&mut self, session: &Session) -> Result<(), String> {
+        self.flows.push(*session);
         self.put(maps::FLOWS4, entry::<Key4, To6, 16, 64>(&session.key4(), &session.to6(0)))?;
         self.put(maps::FLOWS6, entry::<Key6, To4, 40, 48>(&session.key6(), &session.to4(0)))
+    }
+
+    /// Takes all flows out.
+    pub fn forget_flows(&mut self) -> Result<(), String> {
+        for session in std::mem::take(&mut self.flows) {
+            self.remove::<16, 64>(maps::FLOWS4, words(&session.key4()))?;
+            self.remove::<40, 48>(maps::FLOWS6, words(&session.key6()))?;
+        }
+        Ok(())
+    }
+
+    /// Brings in what IPv4 packets become.
+    pub fn promote4(&mut self, key: &Key4, to: &To6) -> Result<(), String> {
+        self.put(maps::FLOWS4, entry::<Key4, To6, 16, 64>(key, to))
+    }
+
+    /// Brings in an EAM entry of the table.
+    pub fn add_eam(
+        &mut self,
+        (key4, eam4): (EamKey4, Eam4),
+        (key6, eam6): (EamKey6, Eam6),
+    ) -> Result<(), String> {
+        self.put(maps::EAM4, entry::<EamKey4, Eam4, 12, 24>(&key4, &eam4))?;
+        self.put(maps::EAM6, entry::<EamKey6, Eam6, 24, 12>(&key6, &eam6))
     }
 
     /// Sends an IP packet through one of the programs; gives what it said and the packet as it left it.
@@ -248,6 +286,17 @@ impl Program {
         let map = self.ebpf.map_mut(map).ok_or("no such map")?;
         let mut map = Array::<_, [u8; N]>::try_from(map).map_err(|e| e.to_string())?;
         map.set(index, value, 0).map_err(|e| e.to_string())
+    }
+
+    fn remove<const K: usize, const V: usize>(&mut self, map: &str, key: [u8; K]) -> Result<(), String> {
+        let map = self.ebpf.map_mut(map).ok_or("no such map")?;
+        let mut map = HashMap::<_, [u8; K], [u8; V]>::try_from(map).map_err(|e| e.to_string())?;
+        match map.remove(&key) {
+            // The same flow may have been brought in twice.
+            Ok(()) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn put<const K: usize, const V: usize>(

@@ -30,6 +30,15 @@ impl World {
     ///
     /// Without permission, or when a program is missing.
     pub fn enter() -> Result<Self, String> {
+        Self::enter_with(ROUTER)
+    }
+
+    /// The same, everything going to the hardware address `neighbour`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::enter`].
+    pub fn enter_with(neighbour: [u8; 6]) -> Result<Self, String> {
         let say = |error: LabError| error.to_string();
         let (here, router) = (Namespace::new("T").map_err(say)?, Namespace::new("R").map_err(say)?);
         veth(&here, "eth0", &router, "eth0").map_err(say)?;
@@ -48,7 +57,7 @@ impl World {
             run(line)?;
         }
         for address in ["192.0.2.254", "2001:db8:ffff::2"] {
-            run(&format!("ip neighbour add {address} lladdr {} dev eth0 nud permanent", mac(ROUTER)))?;
+            run(&format!("ip neighbour add {address} lladdr {} dev eth0 nud permanent", mac(neighbour)))?;
         }
         let index = |device: &str| -> Result<u32, String> {
             let line = run(&format!("ip -o link show {device}"))?;
