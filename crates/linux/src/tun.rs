@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_short, c_uint};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -209,6 +209,32 @@ impl Tun {
             return Ok(());
         }
         Self::reopen(name, 1)?.set_persistent(false)
+    }
+
+    /// Waits until the kernel lets packets through device `name`, which is up: for a moment after its first queue was opened
+    /// it still drops them. False if `patience` was not enough.
+    pub fn wait_until_running(name: &str, patience: Duration) -> Result<bool, TunError> {
+        const POLL: Duration = Duration::from_millis(1);
+        check_name(name)?;
+        let socket = control_socket(name)?;
+        let end = Instant::now() + patience;
+        loop {
+            let mut request = request(name);
+            ioctl(&socket, libc::SIOCGIFFLAGS as _, &mut request).map_err(|source| TunError::Io {
+                step: "reading the flags",
+                name: name.to_owned(),
+                source,
+            })?;
+            // SAFETY: SIOCGIFFLAGS filled this member of the union.
+            let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+            if flags & libc::IFF_RUNNING != 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
     /// The device's name.

@@ -32,7 +32,16 @@ impl Background {
     /// # Errors
     ///
     /// When it cannot be started.
-    pub fn start(node: &Namespace, program: &str, mut command: Command) -> Result<Self, LabError> {
+    pub fn start(node: &Namespace, program: &str, command: Command) -> Result<Self, LabError> {
+        Self::start_at(node.name(), program, command)
+    }
+
+    /// As [`Self::start`], where only the node's name is at hand.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_at(node: &str, program: &str, mut command: Command) -> Result<Self, LabError> {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -54,7 +63,7 @@ impl Background {
                 }
             });
         }
-        Ok(Self { node: node.name().to_owned(), program: program.to_owned(), child, lines, said: Vec::new() })
+        Ok(Self { node: node.to_owned(), program: program.to_owned(), child, lines, said: Vec::new() })
     }
 
     /// Its process.

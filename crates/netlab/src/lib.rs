@@ -98,7 +98,8 @@ pub fn missing_programs<'a>(programs: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// A command that gets no input and is killed when this process dies.
-fn command(program: &str) -> Command {
+#[must_use]
+pub fn command(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.env("PATH", search_path()).args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null());
     command

@@ -273,6 +273,7 @@ mod tests {
             state: None,
             timer: Timer::Established,
             expires_in: Duration::ZERO,
+            promoted: false,
         };
         assert_eq!(
             line(LogEvent::SessionCreated(session)),

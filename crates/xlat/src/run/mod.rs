@@ -12,6 +12,7 @@ pub(crate) mod snapshot;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Receiver;
@@ -41,6 +42,9 @@ pub(crate) const READY: &str = "xlat is ready";
 
 /// Parts of the state per worker: enough to keep them out of each other's way.
 const SHARDS_PER_WORKER: usize = 32;
+
+/// How long the device may take until packets pass.
+const DEVICE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal ends it.
 pub(crate) fn run(arguments: &cli::Run) -> Outcome<ExitCode> {
@@ -177,6 +181,9 @@ impl Daemon {
         };
         if let Err(error) = privileges::drop_all_but(keep) {
             tracing::warn!("privileges are kept: {}", with_causes(&error));
+        }
+        if !Tun::wait_until_running(&daemon.config.device.name, DEVICE_PATIENCE)? {
+            tracing::warn!("the device is up, but the kernel does not say that packets pass");
         }
         daemon.service.ready();
         tracing::info!("{READY}");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -56,22 +57,23 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// The daemon on a node. Where a test fails, its log is shown. Nothing of it is left when it is dropped, in the kernel
 /// neither.
-pub(crate) struct Xlat<'n> {
-    node: &'n Namespace,
+pub(crate) struct Xlat {
+    /// A process in the node.
+    node: u32,
     process: Background,
     folder: PathBuf,
 }
 
-impl<'n> Xlat<'n> {
+impl Xlat {
     /// Starts it and waits until it translates.
-    pub(crate) fn start(node: &'n Namespace, config: &str) -> Self {
+    pub(crate) fn start(node: &Namespace, config: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("xlat-functional-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("xlat.toml"), config).unwrap();
-        let process = run(node, &folder);
-        let mut xlat = Self { node, process, folder };
+        let process = start(node.pid(), &folder);
+        let mut xlat = Self { node: node.pid(), process, folder };
         xlat.process.wait_for("xlat is ready", LIMIT).unwrap();
         xlat
     }
@@ -90,7 +92,7 @@ impl<'n> Xlat<'n> {
     }
 
     fn restart(&mut self) {
-        self.process = run(self.node, &self.folder);
+        self.process = start(self.node, &self.folder);
         self.process.wait_for("xlat is ready", LIMIT).unwrap();
     }
 
@@ -103,9 +105,14 @@ impl<'n> Xlat<'n> {
 
     /// What `xlat status --json` says.
     pub(crate) fn status(&self) -> serde_json::Value {
+        let output = self.ask(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Runs a command of the program about this daemon.
+    fn ask(&self, words: &[&str]) -> Output {
         let state = self.folder.join("state");
-        let line = format!("{} status --json --state-dir {}", env!("CARGO_BIN_EXE_xlat"), state.display());
-        serde_json::from_str(&self.node.run(&line).unwrap()).unwrap()
+        program(self.node).args(words).arg("--state-dir").arg(state).output().unwrap()
     }
 
     /// Flows that the kernel repeats by itself.
@@ -119,7 +126,7 @@ impl<'n> Xlat<'n> {
     }
 
     /// Starts it with one instance: NAT64 behind one address.
-    pub(crate) fn nat64(node: &'n Namespace, pool6: &str, pool4: &str) -> Self {
+    pub(crate) fn nat64(node: &Namespace, pool6: &str, pool4: &str) -> Self {
         Self::start(node, &nat64(pool6, pool4))
     }
 
@@ -142,34 +149,43 @@ impl<'n> Xlat<'n> {
     }
 }
 
-impl Drop for Xlat<'_> {
+impl Drop for Xlat {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.process.output();
             let skip = log.lines().count().saturating_sub(40);
             log.lines().skip(skip).for_each(|line| eprintln!("xlat: {line}"));
         }
-        let state = self.folder.join("state");
-        let line = format!("{} stop --flush --state-dir {}", env!("CARGO_BIN_EXE_xlat"), state.display());
-        if let Err(error) = self.node.run(&line) {
-            eprintln!("something of xlat may be left: {error}");
+        let ended = self.ask(&["stop", "--flush"]);
+        if !ended.status.success() {
+            eprintln!("something of xlat may be left: {ended:?}");
         }
         // Leaving a file behind in the temporary folder fails no test.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-fn run(node: &Namespace, folder: &Path) -> Background {
-    let mut command = node.command(env!("CARGO_BIN_EXE_xlat"));
+fn start(node: u32, folder: &Path) -> Background {
+    let mut command = program(node);
     command.arg("run").arg("--config").arg(folder.join("xlat.toml"));
     command.arg("--state-dir").arg(folder.join("state"));
-    Background::start(node, "xlat", command).unwrap()
+    Background::start_at("T", "xlat", command).unwrap()
 }
 
-/// True, with a message, where there is no eBPF for the test.
-pub(crate) fn no_fast_path(xlat: &Xlat<'_>) -> bool {
+/// The program under test, in the node of a process.
+fn program(node: u32) -> Command {
+    let mut command = xlat_netlab::command("nsenter");
+    command.arg(format!("--net=/proc/{node}/ns/net")).args(["--", env!("CARGO_BIN_EXE_xlat")]);
+    command
+}
+
+/// True, with a message, where there is no eBPF for the test. As root of the machine there has to be.
+pub(crate) fn no_fast_path(xlat: &Xlat) -> bool {
     let why = xlat.status()["kernel"]["unavailable"].as_str().map(str::to_owned);
     if let Some(why) = &why {
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+        let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        assert!(!(whole && rustix::process::geteuid().is_root()), "no fast path, though we are root: {why}");
         eprintln!("skipped: {why}");
     }
     why.is_some()

@@ -2,7 +2,7 @@
 
 use xlat_netlab::Namespace;
 
-use crate::lab::{Xlat, cable, eventually, nodes, routes, skipped};
+use crate::lab::{Xlat, cable, eventually, nat64, nodes, routes, skipped};
 use crate::programs::{answers, ping, ping_with};
 use crate::sockets::{download, exchange, udp};
 
@@ -10,12 +10,17 @@ const V: &str = "64:ff9b::203.0.113.16";
 
 /// A and V on either side of T, which translates.
 fn scene() -> ([Namespace; 3], Xlat) {
+    let [a, t, v] = hosts();
+    let xlat = Xlat::nat64(&t, "64:ff9b::/96", "203.0.113.2");
+    ([a, t, v], xlat)
+}
+
+fn hosts() -> [Namespace; 3] {
     let [a, t, v] = nodes(["A", "T", "V"]);
     cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
     cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
     routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
-    let xlat = Xlat::nat64(&t, "64:ff9b::/96", "203.0.113.2");
-    ([a, t, v], xlat)
+    [a, t, v]
 }
 
 #[test]
@@ -90,7 +95,10 @@ fn firewall_rules_see_both_sides() {
     if skipped() {
         return;
     }
-    let ([a, t, v], xlat) = scene();
+    let [a, t, v] = hosts();
+    // Also what the kernel translates by itself, if it is told to.
+    let config = nat64("64:ff9b::/96", "203.0.113.2").replace("type =", "output = \"stack\"\ntype =");
+    let xlat = Xlat::start(&t, &config);
     t.run("nft add table inet watch").unwrap();
     for name in COUNTERS {
         t.run(&format!("nft add counter inet watch {name}")).unwrap();

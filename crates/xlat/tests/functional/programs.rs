@@ -72,7 +72,7 @@ pub(crate) fn iperf(client: &Namespace, server: &Namespace, target: &str, option
 }
 
 /// Datagrams that reached this node and found their socket's buffer full.
-fn overflows(node: &Namespace) -> f64 {
+pub(crate) fn overflows(node: &Namespace) -> f64 {
     let count = |text: &str| text.parse::<f64>().unwrap();
     let v6 = node.run("cat /proc/net/snmp6").unwrap();
     let v6 = v6.lines().find_map(|line| line.strip_prefix("Udp6RcvbufErrors")).map(str::trim).map(count);
