@@ -65,8 +65,9 @@ const fn subject(name: &'static str, kind: Kind, router: u8, ipv6: bool) -> Subj
 /// What all the others are compared with.
 pub(crate) const REFERENCE: &str = "plain IPv6";
 
-/// All that can be measured.
-pub(crate) const SUBJECTS: [Subject; 15] = [
+/// All that can be measured. A router belongs to the first that names it; those that go *past* a translator are packets that
+/// the kernel forwards because they are not the translator's.
+pub(crate) const SUBJECTS: [Subject; 18] = [
     subject(REFERENCE, Kind::Plain, 0, true),
     subject("plain IPv4", Kind::Plain, 0, false),
     subject("XDP forwarding IPv6", Kind::Xdp, 1, true),
@@ -80,6 +81,9 @@ pub(crate) const SUBJECTS: [Subject; 15] = [
     subject("SIIT routed", Kind::Siit(Hook::Device), 8, true),
     subject("SIIT XDP", Kind::Siit(Hook::Xdp), 9, true),
     subject("SIIT XDP, 100 k EAM", Kind::Eam(Hook::Xdp), 10, true),
+    subject("past NAT64 tc", Kind::Plain, 2, true),
+    subject("past NAT64 XDP", Kind::Plain, 4, true),
+    subject("past daemon only", Kind::Plain, 5, true),
     subject("cable IPv6", Kind::Cable, 11, true),
     subject("cable IPv4", Kind::Cable, 11, false),
 ];
