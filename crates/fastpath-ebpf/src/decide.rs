@@ -64,9 +64,7 @@ pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
     }
     let plan = match known {
         Some(plan) => plan,
-        None if may_steer => {
-            stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?
-        }
+        None if may_steer => stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?,
         None => return Err(Stop::Up(Counter::NoFlow)),
     };
     let now = check_config(config)?;

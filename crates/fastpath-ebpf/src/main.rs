@@ -14,6 +14,7 @@ mod stateful;
 mod stateless;
 mod steer;
 mod tc;
+mod upper;
 mod view;
 mod xdp;
 

@@ -20,17 +20,27 @@ const LOOKUP_MARK: u32 = 1 << 5;
 const SUCCESS: i64 = 0;
 const NO_NEIGHBOUR: i64 = 7;
 
+/// How a packet goes out.
+pub mod by {
+    /// Into the host's own forwarding, as if it came from the TUN device.
+    pub const STACK: u32 = 0;
+    /// Out of a remembered interface to a remembered neighbour.
+    pub const MEMORY: u32 = 1;
+    /// Out of an interface by the neighbour table; who the neighbour is, is in [`super::Nexthop`].
+    pub const NEIGHBOUR: u32 = 2;
+    /// Out of an interface without hardware addresses.
+    pub const PLAIN: u32 = 3;
+}
+
 /// Where a packet goes.
 #[derive(Clone, Copy)]
-pub enum Way {
-    /// Into the host's own forwarding, as if it came from the TUN device.
-    Stack,
-    /// Out of a remembered interface to a remembered neighbour: six bytes of its address, and the interface index.
-    Known { way: u64 },
-    /// Out of an interface by the neighbour table; who the neighbour is, is in [`Nexthop`].
-    Neighbour { interface: u32 },
-    /// Out of an interface without hardware addresses.
-    Plain { interface: u32 },
+pub struct Way {
+    /// One of [`by`].
+    pub by: u32,
+    /// The interface.
+    pub interface: u32,
+    /// From memory: six bytes of the neighbour's address, and the interface index.
+    pub hardware: u64,
 }
 
 /// `struct bpf_redir_neigh`.
@@ -104,10 +114,13 @@ pub fn way<A, Q: Question>(
     let memory = unsafe { &mut *plan.memory };
     note_use(memory, now);
     if plan.instance.flags & instance_flag::OUTPUT_STACK != 0 {
-        return Ok(Way::Stack);
+        return Ok(Way { by: by::STACK, interface: config.device, hardware: 0 });
     }
     if let Some(way) = remembered(memory, config, now) {
-        return if len > memory.mtu { Err(Counter::TooBig) } else { Ok(Way::Known { way }) };
+        if len > memory.mtu {
+            return Err(Counter::TooBig);
+        }
+        return Ok(Way { by: by::MEMORY, interface: (way >> 48) as u32, hardware: way });
     }
     let generation = config.route_generation;
     let (family, flow, src, dst) = question.ask();
@@ -149,7 +162,7 @@ pub fn way<A, Q: Question>(
     }
     let link = LINKS.get(lookup.interface);
     if link.is_some_and(|link| link.flags & (link_flag::KNOWN | link_flag::ETHERNET) == link_flag::KNOWN) {
-        return Ok(Way::Plain { interface: lookup.interface });
+        return Ok(Way { by: by::PLAIN, interface: lookup.interface, hardware: 0 });
     }
     let is_memorable = link.is_some_and(|link| link.flags & link_flag::ETHERNET != 0);
     if result == SUCCESS && is_memorable && lookup.interface < LINK_COUNT {
@@ -169,7 +182,7 @@ pub fn way<A, Q: Question>(
     }
     *nexthop = Nexthop { family: lookup.family.into(), address: lookup.dst };
     // The neighbour table sees by this packet that the neighbour is in use.
-    Ok(Way::Neighbour { interface: lookup.interface })
+    Ok(Way { by: by::NEIGHBOUR, interface: lookup.interface, hardware: 0 })
 }
 
 /// Notes that the flow is in use; a shared line is written once a second only.

@@ -78,7 +78,7 @@ impl Header6 {
     #[inline(always)]
     pub fn upper(&self, view: View, at: usize, gso: bool) -> Result<Upper, Counter> {
         match self.next_header {
-            ICMPV6 => echo(view, at, self.payload_len, |kind| kind < 128, [128, 129]),
+            ICMPV6 if !gso => echo(view, at, self.payload_len, |kind| kind < 128, [128, 129]),
             0 | 43 | 60 => Err(Counter::Options),
             44 => Err(Counter::Fragment),
             other => ports(view, at, other, self.payload_len, gso),
@@ -124,9 +124,18 @@ impl Header4 {
     pub fn upper(&self, view: View, at: usize, gso: bool) -> Result<Upper, Counter> {
         let len = self.total_len - HEADER4;
         match self.protocol {
-            protocol::ICMP => echo(view, at, len, is_error4, [8, 0]),
+            protocol::ICMP if !gso => echo(view, at, len, is_error4, [8, 0]),
             other => ports(view, at, other, len, gso),
         }
+    }
+}
+
+impl Upper {
+    /// The same, what kind of message it is having gone through `forget`.
+    #[inline(always)]
+    pub fn forget(&self, forget: impl Fn(u32) -> u32) -> Self {
+        let both = forget(u32::from(self.protocol) | u32::from(self.kind) << 8);
+        Self { protocol: both as u8, kind: (both >> 8) as u16, ..*self }
     }
 }
 
@@ -166,7 +175,7 @@ fn ports(view: View, at: usize, protocol: u8, len: u32, gso: bool) -> Result<Upp
             }
             Ok(Upper { protocol, ports: part.u32::<0>(), kind: 0, checksum, header_len: 8 })
         }
-        _other => Err(Counter::Protocol),
+        _other => Err(if gso { Counter::Gso } else { Counter::Protocol }),
     }
 }
 

@@ -97,7 +97,10 @@ pub fn own_error(config: &Config, view: View, at: usize) -> bool {
     let dst = header.u32::<16>();
     let slot = owner4(config, dst);
     let Some(upper) = view.part::<8>(at + 20) else { return false };
-    slot != NOT_OURS && slot != 0 && is_error4(upper.u8::<0>()) && check_quoted(view, at + 28, slot, dst).is_ok()
+    slot != NOT_OURS
+        && slot != 0
+        && is_error4(upper.u8::<0>())
+        && check_quoted(view, at + 28, slot, dst).is_ok()
 }
 
 /// The same for an ICMP error that quotes the packet at `at`.

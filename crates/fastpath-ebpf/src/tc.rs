@@ -20,10 +20,11 @@ use crate::count::{count, traffic};
 use crate::decide::{self, Decision, Frame, is_orphan, now};
 use crate::handover;
 use crate::maps::{CONFIG, LINKS};
-use crate::output::{Nexthop, Question4, Question6, Way, addresses, way};
+use crate::output::{Nexthop, Question4, Question6, Way, addresses, by, way};
 use crate::parse::{Header4, Header6, ICMPV6, LOOKED_AT, Upper};
 use crate::plan::Stop;
 use crate::steer;
+use crate::upper::{Change, fields, may_be_partial, rewrite, write};
 use crate::view::View;
 
 /// Bytes of an Ethernet header.
@@ -156,10 +157,12 @@ fn send4<const MAC: usize>(
     frame: &Frame,
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
+    let upper = &upper.forget(|value| forget(skb, value));
     let tos = plan.instance.tos_of(header.traffic_class);
     let mut nexthop = Nexthop::default();
     let question = Question4(plan, tos);
     let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
+    let way = Way { by: forget(skb, way.by), ..way };
     change_family(skb, IPV4)?;
 
     let total = header.payload_len + HEADER4;
@@ -178,12 +181,14 @@ fn send4<const MAC: usize>(
     let kind = if upper.kind as u8 == 128 { 8 } else { 0 };
     // The header that was there is partly gone already, with its part of the sum; the new one sums to nothing.
     let covered = (header.src[1] >> 32) + sum6(header.dst);
-    let pseudo = if upper.protocol == protocol::ICMP {
-        difference(old + length_and_protocol(header.payload_len, ICMPV6), 0)
+    let is_partial = frame.gso_size != 0 || may_be_partial(upper, old, header.payload_len);
+    let (old, new) = if upper.protocol == protocol::ICMP {
+        (old + length_and_protocol(header.payload_len, ICMPV6), 0)
     } else {
-        difference(old, new)
+        (old, new)
     };
-    if !rewrite_upper::<MAC>(skb, HEADER4 as usize, upper, (plan.ports, kind), pseudo, !fold32(covered)) {
+    let change = Change { ports: plan.ports, kind, old, new };
+    if !rewrite_upper(skb, MAC + HEADER4 as usize, upper, change, !fold32(covered), is_partial) {
         return LOST;
     }
     let packets = packets(skb);
@@ -191,7 +196,7 @@ fn send4<const MAC: usize>(
         traffic.packets64 += packets;
         traffic.bytes64 += u64::from(frame.len);
     });
-    emit::<MAC>(skb, config, way, nexthop, IPV4)
+    emit::<MAC>(skb, way, nexthop, IPV4)
 }
 
 /// Makes an IPv4 packet IPv6 and sends it.
@@ -203,10 +208,12 @@ fn send6<const MAC: usize>(
     frame: &Frame,
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
+    let upper = &upper.forget(|value| forget(skb, value));
     let class = plan.instance.traffic_class_of(header.tos);
     let mut nexthop = Nexthop::default();
     let question = Question6(plan, class);
     let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
+    let way = Way { by: forget(skb, way.by), ..way };
     if frame.len > header.total_len {
         // SAFETY: the context; pointers into the packet are taken anew.
         let result = unsafe { bpf_skb_change_tail(skb, MAC as u32 + header.total_len, 0) };
@@ -231,12 +238,14 @@ fn send6<const MAC: usize>(
     let kind = if upper.kind as u8 == 8 { 128 } else { 129 };
     // The header that was there summed to nothing.
     let covered = u64::from(words[0]) + u64::from(words[1]) + new;
-    let pseudo = if upper.protocol == protocol::ICMP {
-        difference(0, new + length_and_protocol(len, ICMPV6))
+    let is_partial = frame.gso_size != 0 || may_be_partial(upper, old, len);
+    let (old, new) = if upper.protocol == protocol::ICMP {
+        (0, new + length_and_protocol(len, ICMPV6))
     } else {
-        difference(old, new)
+        (old, new)
     };
-    if !rewrite_upper::<MAC>(skb, HEADER6 as usize, upper, (plan.ports, kind), pseudo, fold32(covered)) {
+    let change = Change { ports: plan.ports, kind, old, new };
+    if !rewrite_upper(skb, MAC + HEADER6 as usize, upper, change, fold32(covered), is_partial) {
         return LOST;
     }
     let packets = packets(skb);
@@ -244,7 +253,19 @@ fn send6<const MAC: usize>(
         traffic.packets46 += packets;
         traffic.bytes46 += u64::from(header.total_len);
     });
-    emit::<MAC>(skb, config, way, nexthop, IPV6)
+    emit::<MAC>(skb, way, nexthop, IPV6)
+}
+
+/// The same number. It goes through a field of the context, of which the verifier knows nothing: paths that differ only in
+/// a number known to it are one path then, and the program stays far below what a verifier is ready to look at.
+#[inline(always)]
+fn forget(skb: *mut __sk_buff, value: u32) -> u32 {
+    // SAFETY: a field of the context that programs may use as they like.
+    unsafe {
+        let place = &raw mut (*skb).cb[0];
+        place.write_volatile(value);
+        place.read_volatile()
+    }
 }
 
 /// A helper failed when it was too late to give the packet to somebody else.
@@ -260,45 +281,39 @@ fn change_family(skb: *mut __sk_buff, ethertype: u16) -> Result<(), Stop> {
     }
 }
 
-/// Writes ports or identifier and brings the checksum up to date. False if a helper refuses.
+/// Rewrites layer 4 at `at`. False if that fails.
 ///
-/// `pseudo` is the difference of the pseudo-headers, `headers` that of the IP headers, for a sum over the whole
-/// packet that the hardware may have given.
+/// `headers` is the difference that the IP headers make in a sum over the packet, which the hardware may have given.
+/// Where the checksum is or may be partial, the kernel's helpers rewrite it, which know; they cost more than all the rest of
+/// the rewrite.
 #[inline(always)]
-fn rewrite_upper<const MAC: usize>(
+fn rewrite_upper(
     skb: *mut __sk_buff,
-    header_len: usize,
+    at: usize,
     upper: &Upper,
-    (ports, kind): (u32, u8),
-    pseudo: u32,
+    change: Change,
     headers: u32,
+    is_partial: bool,
 ) -> bool {
-    let at = MAC + header_len;
-    let Some(part) = view(skb).part::<8>(at) else { return false };
-    let (field_at, flags, fields) = match upper.protocol {
-        protocol::ICMP => {
-            let kind = u16::from_ne_bytes([kind, 0]);
-            part.set_u16::<0>(kind);
-            part.set_u16::<4>(ports as u16);
-            let old = u64::from(upper.kind) + u64::from(upper.ports);
-            (2, 0, difference(old, u64::from(kind) + u64::from(ports)))
-        }
-        protocol::TCP => {
-            part.set_u32::<0>(ports);
-            (16, 0, difference(upper.ports.into(), ports.into()))
-        }
-        _udp => {
-            part.set_u32::<0>(ports);
-            (6, BPF_F_MARK_MANGLED_0, difference(upper.ports.into(), ports.into()))
-        }
-    };
+    if !is_partial {
+        let Some(body) = rewrite(view(skb), at, upper, change) else { return false };
+        // SAFETY: the context. Refused unless the hardware gave a sum; then it has to follow.
+        unsafe { bpf_csum_update(skb, fold32(u64::from(headers) + u64::from(body))) };
+        return true;
+    }
+    let Change { ports, kind, old, new } = change;
+    if write(view(skb), at, upper, ports, kind).is_none() {
+        return false;
+    }
+    let (field_at, flags) = if upper.protocol == protocol::TCP { (16, 0) } else { (6, BPF_F_MARK_MANGLED_0) };
+    let (before, after) = fields(upper, ports, kind);
+    let (pseudo, fields) = (difference(old, new), difference(before, after));
     let field_at = (at + field_at) as u32;
     // SAFETY: the context; pointers into the packet are not used behind this.
     unsafe {
-        // Refused unless the hardware gave a sum; then it has to follow what happened to the headers.
         bpf_csum_update(skb, headers);
         bpf_l4_csum_replace(skb, field_at, 0, pseudo.into(), u64::from(BPF_F_PSEUDO_HDR | flags)) == 0
-            && (ports == upper.ports && upper.protocol != protocol::ICMP
+            && (ports == upper.ports
                 || bpf_l4_csum_replace(skb, field_at, 0, fields.into(), flags.into()) == 0)
     }
 }
@@ -307,37 +322,36 @@ fn rewrite_upper<const MAC: usize>(
 #[inline(always)]
 fn emit<const MAC: usize>(
     skb: *mut __sk_buff,
-    config: &Config,
     way: Way,
     mut nexthop: Nexthop,
     ethertype: u16,
 ) -> Result<Answer, Stop> {
     // SAFETY: the context, and a structure of the size that the kernel expects.
     let (answer, counter) = unsafe {
-        match way {
-            Way::Stack => (bpf_redirect(config.device, BPF_F_INGRESS.into()), Counter::Stack),
-            Way::Known { way } => {
-                let interface = (way >> 48) as u32;
+        let Way { interface, hardware, .. } = way;
+        match way.by {
+            by::STACK => (bpf_redirect(interface, BPF_F_INGRESS.into()), Counter::Stack),
+            by::MEMORY => {
                 let Some(link) = LINKS.get(interface) else { return LOST };
                 if MAC == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
                     return LOST;
                 }
                 let Some(part) = view(skb).part::<ETHERNET>(0) else { return LOST };
-                let words = addresses(way, link);
+                let words = addresses(hardware, link);
                 part.set_u32::<0>(words[0]);
                 part.set_u32::<4>(words[1]);
                 part.set_u32::<8>(words[2]);
                 part.set_u16::<12>(ethertype);
                 (bpf_redirect(interface, 0), Counter::Direct)
             }
-            Way::Neighbour { interface } => {
+            by::NEIGHBOUR => {
                 // Without room for a hardware header the kernel takes no packet for this, and drops it.
                 if MAC == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
                     return LOST;
                 }
                 (bpf_redirect_neigh(interface, (&raw mut nexthop).cast(), 20, 0), Counter::Neighbour)
             }
-            Way::Plain { interface } => (bpf_redirect(interface, 0), Counter::Direct),
+            _plain => (bpf_redirect(interface, 0), Counter::Direct),
         }
     };
     Ok((answer as i32, counter))

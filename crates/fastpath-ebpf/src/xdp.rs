@@ -10,8 +10,7 @@ use xlat_fastpath::config::{Config, Link, config_flag, instance_flag, link_flag}
 use xlat_fastpath::count::Counter;
 use xlat_fastpath::flow::protocol;
 use xlat_fastpath::rewrite::{
-    Address6, HEADER4, HEADER6, MAY_FRAGMENT_UP_TO, difference, fold, header4, header6, length_and_protocol,
-    sum6, update,
+    Address6, HEADER4, HEADER6, MAY_FRAGMENT_UP_TO, header4, header6, length_and_protocol, sum6,
 };
 
 use crate::count::{count, traffic};
@@ -21,6 +20,7 @@ use crate::output::{addresses, note_use, remembered};
 use crate::parse::{Header4, Header6, ICMPV6, Upper};
 use crate::plan::{Plan, Stop};
 use crate::tc::{ETHERNET, IPV4, IPV6};
+use crate::upper::{Change, may_be_partial, rewrite};
 use crate::view::{Part, View};
 
 /// The way out: six bytes of the neighbour's address and the interface index, and the interface.
@@ -115,7 +115,8 @@ fn send4(
         (old, u64::from(plan.src) + u64::from(plan.dst))
     };
     let kind = if upper.kind as u8 == 128 { 8 } else { 0 };
-    if !rewrite_upper(view, ETHERNET + 20, upper, (plan.ports, kind), (old, new)) {
+    let change = Change { ports: plan.ports, kind, old, new };
+    if rewrite(view, ETHERNET + 20, upper, change).is_none() {
         return LOST;
     }
     traffic(plan.index, |traffic| {
@@ -166,7 +167,8 @@ fn send6(
         (old, new)
     };
     let kind = if upper.kind as u8 == 8 { 128 } else { 129 };
-    if !rewrite_upper(view, ETHERNET + 40, upper, (plan.ports, kind), (old, new)) {
+    let change = Change { ports: plan.ports, kind, old, new };
+    if rewrite(view, ETHERNET + 40, upper, change).is_none() {
         return LOST;
     }
     traffic(plan.index, |traffic| {
@@ -179,15 +181,10 @@ fn send6(
 /// What was checked is no longer so: cannot be, but it is too late to give the packet to somebody else.
 const LOST: Result<(u32, Counter), Stop> = Ok((aya_ebpf::bindings::xdp_action::XDP_DROP, Counter::Lost));
 
-/// A sender on this machine leaves the checksum to hardware that a virtual link does not have: then the field holds
-/// the pseudo-header's sum only, which tc can tell and XDP cannot. One right checksum in 65,536 looks the same.
+/// Of a partial checksum tc knows, XDP does not.
 #[inline(always)]
 fn check_complete(upper: &Upper, addresses: u64, len: u32) -> Result<(), Stop> {
-    let partial = fold(addresses + length_and_protocol(len, upper.protocol));
-    if upper.checksum == partial && upper.protocol != protocol::ICMP {
-        return Err(Stop::Up(Counter::Xdp2Tc));
-    }
-    Ok(())
+    if may_be_partial(upper, addresses, len) { Err(Stop::Up(Counter::Xdp2Tc)) } else { Ok(()) }
 }
 
 /// The remembered way of a packet of `len` bytes.
@@ -224,41 +221,6 @@ fn ethernet<const LEN: usize>(part: Part<LEN>, (way, link): Way, ethertype: u16)
     part.set_u32::<4>(words[1]);
     part.set_u32::<8>(words[2]);
     part.set_u16::<12>(ethertype);
-}
-
-/// Writes ports or identifier and brings the checksum up to date. False if they are not there.
-#[inline(always)]
-fn rewrite_upper(
-    view: View,
-    at: usize,
-    upper: &Upper,
-    (ports, kind): (u32, u8),
-    (old, new): (u64, u64),
-) -> bool {
-    let difference = |before: u64, after: u64| difference(old + before, new + after);
-    match upper.protocol {
-        protocol::ICMP => {
-            let Some(part) = view.part::<8>(at) else { return false };
-            let kind = u16::from_ne_bytes([kind, 0]);
-            let before = u64::from(upper.kind) + u64::from(upper.ports);
-            part.set_u16::<0>(kind);
-            part.set_u16::<2>(update(upper.checksum, difference(before, u64::from(kind) + u64::from(ports))));
-            part.set_u16::<4>(ports as u16);
-        }
-        protocol::TCP => {
-            let Some(part) = view.part::<20>(at) else { return false };
-            part.set_u32::<0>(ports);
-            part.set_u16::<16>(update(upper.checksum, difference(upper.ports.into(), ports.into())));
-        }
-        _udp => {
-            let Some(part) = view.part::<8>(at) else { return false };
-            part.set_u32::<0>(ports);
-            let checksum = update(upper.checksum, difference(upper.ports.into(), ports.into()));
-            // Zero would mean that there is none (RFC 768).
-            part.set_u16::<6>(if checksum == 0 { 0xffff } else { checksum });
-        }
-    }
-    true
 }
 
 /// Sends a frame that has been translated.

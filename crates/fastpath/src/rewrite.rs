@@ -68,7 +68,7 @@ pub const fn seconds(nanoseconds: u64) -> u32 {
     const LOW: u64 = FACTOR & 0xffff_ffff;
     const HIGH: u64 = FACTOR >> 32;
     let (low, high) = (nanoseconds & 0xffff_ffff, nanoseconds >> 32);
-    let middle = high * LOW + (low * LOW >> 32);
+    let middle = high * LOW + ((low * LOW) >> 32);
     let other = low * HIGH + (middle & 0xffff_ffff);
     let upper = high * HIGH + (middle >> 32) + (other >> 32);
     (upper >> 29) as u32

@@ -1,4 +1,5 @@
 //! Generated packets through the engine and the program.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something it relies on fails")]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,6 @@
 //! The golden vectors' packets through the program: what the engine, which the vectors hold to the RFCs, makes of each, the
 //! program makes too, or leaves it to the engine.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something it relies on fails")]
 
 use xlat_fastpath_tests::compare::{Pair, Tally};
 use xlat_fastpath_tests::program::{Hook, Program};
