@@ -174,9 +174,9 @@ impl Daemon {
         };
         daemon.tell_route_mtus().await;
         daemon.warn();
-        // To set the host up again, and to take it back, takes the first; the programs and their maps take the others.
+        // To set the host up again, and to take it back, takes the first; the maps of the programs take the other.
         let keep = match daemon.kernel {
-            Ok(_) => Capabilities::NET_ADMIN.or(Capabilities::BPF).or(Capabilities::PERFMON),
+            Ok(_) => Capabilities::NET_ADMIN.or(Capabilities::BPF),
             Err(_) => Capabilities::NET_ADMIN,
         };
         if let Err(error) = privileges::drop_all_but(keep) {

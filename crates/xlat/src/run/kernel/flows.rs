@@ -15,6 +15,7 @@ use xlat_engine::{Engine, FlowSink};
 use xlat_fastpath::flow::Session;
 use xlat_linux::clock;
 use xlat_linux::fastpath::{Flows, OwnPorts};
+use xlat_linux::privileges::{self, Capabilities};
 use xlat_nat64::{Protocol, Transport4};
 
 /// Flows that may wait to be made known; further ones are offered again by their next packets.
@@ -121,6 +122,10 @@ pub(super) fn start(
 ) -> std::io::Result<()> {
     let (sink, engine): (Weak<Sink>, Weak<Engine>) = (Arc::downgrade(sink), Arc::downgrade(engine));
     let applying = move || {
+        // Before Linux 6.0 maps are changed with this one only.
+        if let Err(error) = privileges::drop_all_but(Capabilities::BPF) {
+            tracing::warn!(%error, "the flows' thread keeps its capabilities");
+        }
         let mut batch = Vec::with_capacity(BATCH);
         while let Ok(first) = offers.0.recv() {
             batch.push(first);
@@ -129,7 +134,6 @@ pub(super) fn start(
             apply(&mut batch, &sink, &flows, &engine);
         }
     };
-    // It needs what its maker has: before Linux 6.0 a map may be changed with CAP_BPF only.
     std::thread::Builder::new().name("xlat-flows".to_owned()).spawn(applying).map(drop)
 }
 
