@@ -68,13 +68,13 @@ if ! bpf-linker --version 2>/dev/null | grep -qF "$linker_version"; then
         LLVM_PREFIX=/usr/lib/llvm-$llvm LLVM_SYS_221_PREFIX=/usr/lib/llvm-$llvm \
         "$cargo" install bpf-linker --version "$linker_version" --locked --no-default-features --features "llvm-$llvm"
 fi
-command -v llvm-strip >/dev/null || apt_install "llvm-$llvm"
+command -v llvm-objcopy >/dev/null || apt_install "llvm-$llvm"
 
 # No path of this machine gets into the object.
 target=$PWD/$crate/target
 sysroot=$("${RUSTC:-rustc}" --print sysroot)
 flags=(
-    -Clinker=bpf-linker -Cdebuginfo=2 -Clink-arg=--btf
+    -Clinker=bpf-linker
     "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
     "--remap-path-prefix=$sysroot=rust"
 )
@@ -82,6 +82,8 @@ CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") CARGO_TARGET_DIR="${B
     "$cargo" build --manifest-path "$crate/Cargo.toml" --release --locked \
     --target bpfel-unknown-none -Z build-std=core
 mkdir -p "$(dirname "$object")"
-llvm-strip --strip-debug "${BPF_TARGET_DIR:-$target}/bpfel-unknown-none/release/$program" -o "$object"
+# Without type information: the kernel refuses that of Rust's enums, and says so at length at every start.
+llvm-objcopy --strip-debug --remove-section=.BTF --remove-section=.BTF.ext \
+    "${BPF_TARGET_DIR:-$target}/bpfel-unknown-none/release/$program" "$object"
 printf 'sources %s\nobject %s\n' "$(source_hash)" "$(object_hash)" >"$hashes"
 ls -l "$object"
