@@ -1,6 +1,7 @@
 //! The committed object, loaded; its maps as the daemon would fill them; one packet through it.
 
 use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use aya::Ebpf;
@@ -17,6 +18,7 @@ use xlat_fastpath::count::{COUNT, Counter};
 use xlat_fastpath::flow::{Key4, Key6, Session, To4, To6};
 use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
 use xlat_fastpath::{LAYOUT, maps, programs};
+use xlat_linux::fastpath::checksum_run;
 use xlat_translate::refused::HostAddresses;
 use zerocopy::IntoBytes;
 
@@ -266,6 +268,19 @@ impl Program {
         .map_err(|e| format!("{e:?}"))?;
         let len = (result.data_size_out as usize).min(self.out.len());
         Ok((result.return_value, self.out[..len].to_vec(), result.duration))
+    }
+
+    /// Sends an IP packet through tc with a sum over it, as some hardware gives it. Gives the program's answer; None if the kernel
+    /// cannot do that. The error says that the sum did not follow the packet.
+    pub fn run_with_sum(&mut self, packet: &[u8]) -> Result<Option<i32>, String> {
+        let program: &SchedClassifier = find(&self.ebpf, programs::INGRESS)?;
+        let fd = program.fd().map_err(|e| e.to_string())?;
+        let context = skb_context(self.world.interface, 0);
+        match checksum_run(fd.as_fd(), &frame(packet), &context) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// All counters that are not zero, by name.

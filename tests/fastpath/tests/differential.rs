@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_fastpath_tests::compare::{Pair, Tally};
-use xlat_fastpath_tests::generate::{Ends, Random, harm, packet};
+use xlat_fastpath_tests::generate::{Address, Ends, Random, harm, packet};
 use xlat_fastpath_tests::program::{Hook, Program};
 use xlat_fastpath_tests::world::World;
 use xlat_translate::refused::HostAddresses;
@@ -172,4 +172,39 @@ fn siit() {
         assert_eq!(tc.passed, 0, "everything is ours");
         assert!(xdp.same > packets() / 4, "{xdp:?}");
     }
+}
+
+#[test]
+fn a_sum_given_by_hardware_follows() {
+    let Some(mut pair) = pair(NAT64) else { return };
+    let mut random = Random::new(65);
+    let flows = flows(&mut pair, &mut random, 16);
+    let mut sent = 0;
+    for number in 0..packets() / 4 {
+        let (six, four) = random.one(&flows);
+        let mut packet = if random.once_in(2) {
+            packet(&mut random, &six, None)
+        } else {
+            packet(&mut random, &four, None)
+        };
+        // A checksum that is not complete, but looks like one whose rest is left to hardware.
+        let (at, pseudo) = match (packet[0] >> 4, six.protocol) {
+            (6, 17) => (46, Address::pseudo(&six, packet.len() - 40)),
+            (6, 6) => (56, Address::pseudo(&six, packet.len() - 40)),
+            (4, 17) => (26, Address::pseudo(&four, packet.len() - 20)),
+            (4, 6) => (36, Address::pseudo(&four, packet.len() - 20)),
+            _echo => (0, xlat_packet::checksum::Sum::ZERO),
+        };
+        if at != 0 && random.once_in(4) {
+            packet[at..at + 2].copy_from_slice(&pseudo.fold().to_be_bytes());
+        }
+        let result = pair.program.run_with_sum(&packet);
+        assert!(result.is_ok(), "packet {number}: {result:?} {packet:02x?}");
+        let Ok(Some(answer)) = result else {
+            return eprintln!("skipped: this kernel cannot compare");
+        };
+        sent += u64::from(answer == 7);
+    }
+    println!("{sent} {:?}", pair.program.counters().unwrap());
+    assert!(sent > packets() / 8, "{sent}");
 }

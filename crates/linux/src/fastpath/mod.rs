@@ -13,6 +13,7 @@
 
 mod attach;
 mod bpf;
+mod checksum_run;
 mod counters;
 mod eam;
 mod error;
@@ -28,6 +29,7 @@ mod tc;
 mod tests;
 mod trial;
 
+pub use checksum_run::checksum_run;
 pub use attach::{Attachment, Hook, How, Ingress, XdpMode, attachments, flush};
 pub use counters::Statistics;
 pub use eam::Entry;
