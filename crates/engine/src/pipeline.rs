@@ -9,12 +9,15 @@ mod siit;
 mod stateful;
 pub(crate) mod tuple;
 
+use std::net::Ipv4Addr;
+
 use xlat_packet::segment::Segments;
 use xlat_packet::{Buffer, GsoKind, Offload, buffer, ipv4};
 use xlat_translate::fragment6;
 use xlat_translate::plan::{Outcome, Parsed4, Parsed6, parse4, parse6};
 use xlat_translate::policy::Policy;
 use xlat_translate::refusal::{ADDRESS_UNREACHABLE6, Answer, HOST_UNREACHABLE4, Refused};
+use xlat_translate::siit::Untranslatable;
 
 use crate::counters::Traffic;
 use crate::engine::Generation;
@@ -24,6 +27,9 @@ use crate::reason::{Pipeline, Reason, Verdict};
 use crate::worker::{Output, Tools};
 
 pub(crate) use stateful::Recorder;
+
+/// Index of the loopback interface, in every network namespace.
+const LOOPBACK: u32 = 1;
 
 /// The end of a packet that was not translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +88,16 @@ impl Context<'_> {
     /// Whether the packet goes back to the host, which has not seen it yet.
     fn gives_back(&self, stop: &Stop) -> bool {
         self.origin.ingress && !stop.rewritten && matches!(stop.verdict, Verdict::Returned(_))
+    }
+
+    /// RFC 1812 5.3.8: nobody on a wire has an address of this host. The kernel would see it where the packet came in, but
+    /// no longer where we give it back.
+    fn check_not_forged(&self, src: Ipv4Addr) -> Result<(), Stop> {
+        let Origin { ingress, interface, .. } = self.origin;
+        if ingress && interface != LOOPBACK && self.generation.host.owns4(src) {
+            return Err(Stop::dropped(Reason::Address(Untranslatable::Source4Refused), None));
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +170,7 @@ fn six(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop>
 
 fn four(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Result<Done, Stop> {
     let parsed = parse4(packet.bytes())?;
+    context.check_not_forged(parsed.outer.src)?;
     let (instances, nobody) = (context.generation.offered4(), Answer::unreachable4(HOST_UNREACHABLE4));
     offer(context, instances, nobody, |context, instance| match &instance.kind {
         Kind::Siit(tables) => siit::four_to_six(context, instance, tables, packet, &parsed),

@@ -311,6 +311,20 @@ fn what_is_taken_up_at_ingress_loses_its_hop_behind_the_engine() {
 }
 
 #[test]
+fn nobody_gets_in_with_an_address_of_the_host() {
+    let own4 = vec![([203, 0, 113, 1].into(), 24), ([203, 0, 113, 2].into(), 24)];
+    let mut worker = engine_on(NAT64, Hops::Restore, own4).worker();
+    let forged = udp4("203.0.113.1", "203.0.113.2", (9, 8080), 64, b"trust me");
+    let (verdict, sent) = take_from(&mut worker, INGRESS, &forged);
+    assert!(matches!(verdict, Verdict::Dropped(_)), "{verdict:?}");
+    assert_eq!(verdict.reason().map(Reason::name), Some("source4-refused"));
+    assert!(sent.is_empty());
+    // What the host says to itself is what it says it is.
+    let looped = Origin { interface: 1, ..INGRESS };
+    assert!(matches!(take_from(&mut worker, looped, &forged).0, Verdict::Returned(_)));
+}
+
+#[test]
 fn what_is_not_ours_goes_back_as_it_came() {
     let engine = engine_with(NAT64, Hops::Restore);
     let mut worker = engine.worker();
