@@ -10,11 +10,13 @@ pub struct Origin {
     pub ingress: bool,
     /// Index of the interface it came in by; 0: the host's own, or not known.
     pub interface: u32,
+    /// It came out of our own device and was routed back into it: translated again it could go round for ever.
+    pub looped: bool,
 }
 
 impl Origin {
     /// On the routed path, with a firewall mark.
     pub const fn routed(mark: u32) -> Self {
-        Self { mark, ingress: false, interface: 0 }
+        Self { mark, ingress: false, interface: 0, looped: false }
     }
 }

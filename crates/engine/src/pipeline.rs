@@ -14,6 +14,7 @@ use std::net::Ipv4Addr;
 use xlat_packet::segment::Segments;
 use xlat_packet::{Buffer, GsoKind, Offload, buffer, ipv4};
 use xlat_translate::fragment6;
+use xlat_translate::own_error;
 use xlat_translate::plan::{Outcome, Parsed4, Parsed6, parse4, parse6};
 use xlat_translate::policy::Policy;
 use xlat_translate::refusal::{ADDRESS_UNREACHABLE6, Answer, HOST_UNREACHABLE4, Refused};
@@ -116,7 +117,35 @@ pub(crate) fn process(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Ver
         }
         _neither => {}
     }
+    if context.origin.looped {
+        return refuse_looped(context, packet);
+    }
     take(context, packet)
+}
+
+/// A packet that came out of our device and was routed back into it has lost no hop and is not translated again. Its sender
+/// is told, by an error that takes the way of any error of this host: through the translator.
+fn refuse_looped(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
+    let why = Reason::Pipeline(Pipeline::Looped);
+    context.tools.counters.reason(why);
+    let answer = match version(packet) {
+        6 => Answer::unreachable6(ADDRESS_UNREACHABLE6),
+        _four => Answer::unreachable4(HOST_UNREACHABLE4),
+    };
+    let mut message = [0; own_error::MAX_LEN];
+    match context.tools.build_error(context.generation, packet.bytes(), answer, &mut message) {
+        Some((len, sent)) => {
+            context.tools.counters.traffic(sent, 1);
+            let mut storage = [0; buffer::HEADROOM + own_error::MAX_LEN];
+            let mut error = Buffer::new(&mut storage, 0, 0, Offload::NONE);
+            if error.replace(buffer::HEADROOM, &message[..len]) {
+                context.origin = Origin::default();
+                take(context, &mut error);
+            }
+        }
+        None => context.tools.counters.traffic(Traffic::ErrorsWithheld, 1),
+    }
+    Verdict::Dropped(why)
 }
 
 /// An IPv4 packet without the link's padding behind it.

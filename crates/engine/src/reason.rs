@@ -14,6 +14,8 @@ xlat_packet::reasons! {
             "the packet is neither IPv4 nor IPv6";
         NoInstance: "no-instance", "", "house",
             "there is no translator that could take the packet";
+        Looped: "looped", "", "house",
+            "the packet came out of the translator's device and was routed back into it";
         Disabled: "disabled", "JSTAT_XLATOR_DISABLED", "house",
             "the instance is switched off by manually-enabled";
         Pool6Mismatch: "pool6-mismatch", "JSTAT_POOL6_MISMATCH", "RFC 6146 3.5",

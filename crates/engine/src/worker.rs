@@ -163,7 +163,9 @@ impl Tools {
         self.counters.traffic(sent, 1);
     }
 
-    fn build_error(
+    /// Builds the ICMP error `answer` about `offender` into `message`, if the rules and the limit allow one; gives its length
+    /// and how it is counted.
+    pub(crate) fn build_error(
         &mut self,
         generation: &Generation,
         offender: &[u8],

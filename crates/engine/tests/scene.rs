@@ -45,7 +45,7 @@ fn engine_on(toml: &str, hops: Hops, own4: Vec<(std::net::Ipv4Addr, u8)>) -> Arc
 }
 
 const ROUTED: Origin = Origin::routed(0);
-const INGRESS: Origin = Origin { mark: 0, ingress: true, interface: 2 };
+const INGRESS: Origin = Origin { mark: 0, ingress: true, interface: 2, looped: false };
 
 fn take(worker: &mut Worker, bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
     take_from(worker, ROUTED, bytes)

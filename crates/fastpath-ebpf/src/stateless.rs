@@ -64,7 +64,7 @@ pub fn six_to_four(
         return Err(Stop::Up(Counter::Hairpin));
     }
     usable(Some(instance))?;
-    let memory = route([u64::from(to_src), u64::MAX], [u64::from(to_dst), u64::MAX])?;
+    let memory = route(config, [u64::from(to_src), u64::MAX], [u64::from(to_dst), u64::MAX])?;
     Ok(Plan { src: to_src, dst: to_dst, ports, instance, index, memory })
 }
 
@@ -92,7 +92,7 @@ pub fn four_to_six(
         return Err(Stop::Up(Counter::Untranslatable));
     }
     usable(Some(instance))?;
-    let memory = route(to_src, to_dst)?;
+    let memory = route(config, to_src, to_dst)?;
     Ok(Plan { src: to_src, dst: to_dst, ports, instance, index, memory })
 }
 
@@ -246,11 +246,13 @@ fn has_bit(word: usize, bit: u64) -> bool {
     unsafe { *words.as_ptr().add(word & 1023) & bit != 0 }
 }
 
-/// The place where the way between two addresses is remembered: the processor's own, so that no other writes to it.
+/// The place where the way to an address is remembered: the processor's own, so that no other writes to it. The source
+/// counts where the host routes by it.
 #[inline(always)]
-fn route(src: Address6, dst: Address6) -> Result<*mut Memory, Counter> {
+fn route(config: &Config, src: Address6, dst: Address6) -> Result<*mut Memory, Counter> {
+    let src = if config.flags & config_flag::SOURCE_RULES != 0 { src } else { [0, 0] };
     let mix = src[0] ^ src[1].rotate_left(16) ^ dst[0].rotate_left(32) ^ dst[1].rotate_left(48);
-    let place = (mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32 & (ROUTE_COUNT - 1);
+    let place = (mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 >> (32 - ROUTE_COUNT.ilog2());
     let route = ROUTES.get_ptr_mut(place).ok_or(Counter::Failed)?;
     // SAFETY: the entry is there, and only this processor writes to it.
     unsafe {

@@ -94,6 +94,11 @@ pub fn device(skb: *mut __sk_buff) -> i32 {
         return handover::push_marked(skb);
     }
     let Some(config) = CONFIG.get(0) else { return TC_ACT_UNSPEC };
+    // SAFETY: a field of the context.
+    if unsafe { (*skb).ingress_ifindex } == config.device {
+        count(Counter::Loop);
+        return handover::push(skb, Counter::Loop);
+    }
     let (answer, counter) = run::<0, true>(skb, config);
     count(counter);
     answer
@@ -166,9 +171,10 @@ fn send4<const MAC: usize>(
     change_family(skb, IPV4)?;
 
     let total = header.payload_len + HEADER4;
-    // SAFETY: no arguments.
-    let identification = unsafe { bpf_get_prandom_u32() } as u16;
     let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
+    // Of a packet that nobody may fragment it means nothing (RFC 6864 4.1), and a constant lets receivers merge.
+    // SAFETY: no arguments.
+    let identification = if is_atomic { 0 } else { unsafe { bpf_get_prandom_u32() as u16 } };
     let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
     let Some(part) = view(skb).part::<20>(MAC) else { return LOST };
     part.set_u32::<0>(words[0]);

@@ -60,6 +60,8 @@ pub mod config_flag {
     pub const FIB_MARK: u32 = 64;
     /// There are IPv4 routes with an MTU in the map.
     pub const MTU4_MAP: u32 = 128;
+    /// The host has rules that route by source address.
+    pub const SOURCE_RULES: u32 = 256;
 }
 
 /// Whose a destination is.

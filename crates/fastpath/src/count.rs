@@ -70,6 +70,7 @@ counters! {
     Untranslatable: "up-untranslatable", "handed over: the stateless tables have no address, or the address is refused";
     Hairpin: "up-hairpin", "handed over: both ends are on this side";
     Instance: "up-instance", "handed over: the instance wants to see every packet";
+    Loop: "up-loop", "handed over, to be refused: it came out of the device and was routed back into it";
     Xdp2Tc: "xdp-to-tc", "left by XDP to the tc program";
     Failed: "up-failed", "handed over: a helper of the kernel refused";
     Lost: "lost", "dropped: a helper refused after the packet was changed";

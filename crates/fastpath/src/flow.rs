@@ -67,7 +67,7 @@ pub struct Memory {
 }
 
 /// Seconds that a remembered way is used without asking the kernel again.
-pub const ROUTE_SECONDS: u32 = 4;
+pub const ROUTE_SECONDS: u32 = 8;
 
 /// An IPv6 packet of the flow becomes IPv4 with these. Of an echo flow `src_port` is the identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::flow::Memory;
 
 /// Places in a processor's memory of ways; a power of two.
-pub const ROUTES: u32 = 4096;
+pub const ROUTES: u32 = 16384;
 
 /// The way to a destination of stateless traffic, which has no flow to remember it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -226,7 +226,7 @@ impl Tun {
                 source,
             })?;
             // SAFETY: SIOCGIFFLAGS filled this member of the union.
-            let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+            let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
             if flags & libc::IFF_RUNNING != 0 {
                 return Ok(true);
             }

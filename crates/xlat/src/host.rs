@@ -45,10 +45,13 @@ pub(crate) fn findings(config: &Config, host: &HostAddresses, no_sharing: Option
     }
     let (first, last) = own_ports();
     let interfaces = host.interfaces.iter().map(|interface| interface.name.clone()).collect();
-    let no_sharing = match (no_sharing, config.fast_path.ingress) {
-        (None, Ingress::Off) => Some("ingress mode is turned off ([fast-path] ingress)".to_owned()),
-        (why, _) => why.map(str::to_owned),
+    let turned_off = match (config.fast_path.enabled, config.fast_path.ingress) {
+        // Also where it is at work still: the next start would fail.
+        (false, _) => Some("the fast path is turned off ([fast-path] enabled)"),
+        (true, Ingress::Off) => Some("ingress mode is turned off ([fast-path] ingress)"),
+        (true, Ingress::Auto | Ingress::All) => None,
     };
+    let no_sharing = no_sharing.or(turned_off).map(str::to_owned);
     let facts = HostFacts { interfaces, addresses4, addresses6, ephemeral_ports: first..=last, no_sharing };
     check_host(config, &facts)
 }

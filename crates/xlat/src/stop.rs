@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use xlat_linux::fastpath::{self, Pins};
+use xlat_linux::fastpath::{self, FastPathError, Pins};
 use xlat_linux::netlink::{self, Owner};
 use xlat_linux::tun::Tun;
 
@@ -21,14 +21,17 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
     let cli::Which { device, state_dir, bpffs } = &arguments.which;
     let mut did = Vec::new();
-    if let Some(Owner { pid, alive: true }) = netlink::owner(device, state_dir.as_deref())? {
-        end(pid, || Ok(netlink::owner(device, state_dir.as_deref())?.is_some_and(|owner| owner.alive)))?;
+    let owner = || netlink::owner(device, state_dir.as_deref());
+    if let Some(Owner { pid, alive: true }) = owner()? {
+        end(pid, || Ok(owner()?.is_some_and(|owner| owner.alive)))?;
         did.push(format!("the daemon (process {pid}) has ended"));
     }
     if arguments.flush {
-        if let Some(pins) = Pins::existing(bpffs.as_deref())? {
-            fastpath::flush(&pins)?;
-            did.push("the kernel's part is gone".to_owned());
+        match Pins::existing(bpffs.as_deref())?.as_ref().map(fastpath::flush) {
+            Some(Ok(())) => did.push("the kernel's part is gone".to_owned()),
+            Some(Err(error @ FastPathError::InUse(_))) => did.push(error.to_string()),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let folder = state_dir.clone().unwrap_or_else(netlink::default_journal_directory);
@@ -37,6 +40,11 @@ pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
         }
         Tun::remove(device)?;
         Snapshot::of(device, state_dir.as_deref()).remove();
+    } else if owner()?.is_some() {
+        did.push(
+            "known flows go on in the kernel, and this host stays set up (xlat stop --flush ends that)"
+                .to_owned(),
+        );
     }
     let text = if did.is_empty() { "nothing of xlat runs here".to_owned() } else { did.join("; ") };
     writeln!(io::stdout(), "{text}")?;

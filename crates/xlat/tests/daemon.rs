@@ -211,6 +211,39 @@ fn after_a_crash_the_next_start_cleans_up() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_nothing() {
+    let Some(scene) = Scene::build("failing") else { return };
+    scene.t.ip("route add 64:ff9b::/96 via 2001:db8::99").unwrap();
+    let before = scene.state();
+    let mut xlat = scene.start();
+    assert!(!xlat.wait(LIMIT).unwrap().success());
+    assert!(xlat.output().contains("there is a route to 64:ff9b::/96 already"), "{}", xlat.output());
+    assert_eq!(scene.state(), before);
+    scene.t.ip("route del 64:ff9b::/96").unwrap();
+    let mut xlat = scene.ready();
+    assert!(scene.pings());
+    end(&mut xlat);
+}
+
+#[test]
+fn what_was_left_keeps_no_other_start_out() {
+    let Some(scene) = Scene::build("others") else { return };
+    let before = scene.state();
+    let common = config("\"203.0.113.2\"");
+    for change in ["[device]\nname = \"other0\"\n", "[fast-path]\nenabled = false\n"] {
+        scene.configure(&common);
+        let mut first = scene.ready();
+        assert!(scene.pings());
+        assert!(first.stop(LIMIT).unwrap().success());
+        scene.configure(&format!("{change}{common}"));
+        let mut second = scene.ready();
+        assert!(scene.pings(), "{change}");
+        end(&mut second);
+        assert_eq!(scene.state(), before, "{change}");
+    }
+}
+
+#[test]
 fn only_one_at_a_time() {
     let Some(scene) = Scene::build("one") else { return };
     let mut first = scene.ready();

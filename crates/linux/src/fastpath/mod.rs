@@ -29,8 +29,8 @@ mod tc;
 mod tests;
 mod trial;
 
-pub use checksum_run::checksum_run;
 pub use attach::{Attachment, Hook, How, Ingress, XdpMode, attachments, flush};
+pub use checksum_run::checksum_run;
 pub use counters::Statistics;
 pub use eam::Entry;
 pub use error::FastPathError;

@@ -10,6 +10,7 @@ mod owner;
 mod plan;
 pub(crate) mod raw;
 mod route_mtus;
+mod source_rules;
 pub mod sysctl;
 pub(crate) mod tun_state;
 pub mod watch;
@@ -32,6 +33,7 @@ use journal::Journal;
 pub use owner::{Owner, owner};
 pub use plan::{DEVICE_GROUP, HostPlan, MAX_PROXIED, SetupError, Warning};
 pub use route_mtus::route_mtus4;
+pub use source_rules::has_source_rules;
 use watch::{HostAddresses, collect, snapshot_by};
 
 /// A host that is set up. [`Host::restore`] takes it back; without that, or after [`Host::leave`], the journal stays, and
@@ -142,7 +144,9 @@ impl Host {
             }
         }
         let device = &self.plan.device;
-        changes.extend(Family::BOTH.map(|family| Change::Rules { family, device: device.clone() }));
+        if self.plan.loop_rules {
+            changes.extend(Family::BOTH.map(|family| Change::Rules { family, device: device.clone() }));
+        }
         let is_obsolete = |change: &&Change| !depends_on_addresses(change) && !changes.contains(change);
         let obsolete: Vec<Change> = self.journal.changes().iter().filter(is_obsolete).cloned().collect();
         self.unmake(&obsolete).await?;

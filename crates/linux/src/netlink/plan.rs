@@ -33,6 +33,9 @@ pub struct HostPlan {
     pub proxy_interface: Option<String>,
     /// Turn forwarding on for both families, if it is off.
     pub forwarding: bool,
+    /// Keep what comes from the device from going back into it by routing rules. Any rule makes every route look-up of the
+    /// host dearer; a program on the device can do it instead.
+    pub loop_rules: bool,
     /// Take over what a process that is gone has set up for this device, instead of taking it back first: packets go on all
     /// the while. Only for a device that has outlived that process.
     pub adopt: bool,
@@ -52,6 +55,7 @@ impl HostPlan {
             proxied6: Vec::new(),
             proxy_interface: None,
             forwarding: true,
+            loop_rules: true,
             adopt: false,
             journal_directory: super::journal::default_directory(),
         }

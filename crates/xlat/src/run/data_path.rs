@@ -10,11 +10,13 @@ use super::flow_log::Sender;
 pub(super) struct DataPath {
     worker: Worker,
     log: Sender,
+    /// Index of our device.
+    device: u32,
 }
 
 impl DataPath {
-    pub(super) fn new(worker: Worker, log: Sender) -> Self {
-        Self { worker, log }
+    pub(super) fn new(worker: Worker, log: Sender, device: u32) -> Self {
+        Self { worker, log, device }
     }
 }
 
@@ -25,7 +27,8 @@ impl Handler for DataPath {
 
     fn packet(&mut self, packet: &mut Buffer<'_>, origin: Origin, out: &mut dyn Transmit) {
         let Origin { interface, mark, ingress } = origin;
-        let origin = xlat_engine::Origin { mark, ingress, interface };
+        let looped = interface == self.device && !ingress;
+        let origin = xlat_engine::Origin { mark, ingress, interface, looped };
         // The engine counts what became of it.
         let _verdict = self.worker.process(packet, origin, &mut Outlet { out, log: &self.log });
     }

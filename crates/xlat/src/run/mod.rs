@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
 use xlat_engine::{Engine, EngineOptions, Routes};
 use xlat_linux::datapath::{WorkerOptions, Workers};
+use xlat_linux::fastpath::{self, FastPathError, Pins};
 use xlat_linux::netlink::watch::{HostAddresses, Watcher};
 use xlat_linux::netlink::{self, Host, HostPlan, RouteChanges, Warning};
 use xlat_linux::privileges::{self, Capabilities};
@@ -104,7 +105,7 @@ impl Daemon {
             .await
             .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
         let mut addresses = watcher.subscribe();
-        let now = addresses.borrow_and_update().clone();
+        let mut now = addresses.borrow_and_update().clone();
         let routes = watcher.routes_changed();
         // An empty one is filled by the API.
         let loaded = if arguments.empty { None } else { Some(read(&arguments.config)?) };
@@ -117,11 +118,21 @@ impl Daemon {
             check(loaded, &now, kernel.as_ref().err())?;
         }
         let state_dir = arguments.state_dir.clone();
+        if let Some(device) = kernel.as_ref().ok().and_then(Kernel::former_device)
+            && let Err(failure) = end_other(device, &mut now, &config, state_dir.as_deref()).await
+        {
+            tracing::warn!("something of the device's former name is left: {failure}");
+        }
         let former = netlink::owner(&config.device.name, state_dir.as_deref())?;
-        let was_left = kernel.is_ok() && former.is_some_and(|owner| !owner.alive);
+        let is_left = former.is_some_and(|owner| !owner.alive);
+        let was_left = kernel.is_ok() && is_left;
+        if is_left && kernel.is_err() {
+            end_kernel(&config.device.name, arguments.bpffs.as_deref());
+        }
+        // Dropped last: by then nothing holds device and programs any more.
+        let mut unfinished = Unfinished::default();
         let tun = open_device(&config, was_left)?;
         let device = tun.index();
-        tun.set_persistent(kernel.is_ok())?;
         let options = EngineOptions {
             hops: Hops::Restore,
             mtu4: MAX_MTU,
@@ -141,18 +152,23 @@ impl Daemon {
             "translating"
         );
         let snapshot = Snapshot::of(&config.device.name, state_dir.as_deref());
-        if let Ok(kernel) = &kernel {
-            take_over(kernel, &engine, &snapshot);
-        }
+        take_over(kernel.as_ref().ok(), &engine, &snapshot);
         let mut kernel = kernel;
         if let Ok(kernel) = &mut kernel {
+            unfinished.0 = Some((config.device.name.clone(), arguments.bpffs.clone()));
+            tun.set_persistent(true)?;
             kernel.start(&config, &now, device, &engine)?;
         }
         let workers = Workers::start(tun, WorkerOptions::default(), |_| {
-            Box::new(DataPath::new(engine.worker(), flow_log.sender()))
+            Box::new(DataPath::new(engine.worker(), flow_log.sender(), device))
         })?;
-        let host =
-            Host::apply(HostPlan { adopt: was_left, ..plan(&config, &now, state_dir.as_deref()) }).await?;
+        let host = Host::apply(HostPlan {
+            adopt: was_left,
+            loop_rules: kernel.is_err(),
+            ..plan(&config, &now, state_dir.as_deref())
+        })
+        .await?;
+        unfinished.0 = None;
         let control = Control::start(&config, Arc::clone(&engine));
         let mut daemon = Self {
             path: arguments.config.clone(),
@@ -173,6 +189,7 @@ impl Daemon {
             metrics: 0,
         };
         daemon.tell_route_mtus().await;
+        daemon.tell_source_rules().await;
         daemon.warn();
         // To set the host up again, and to take it back, takes the first; the maps of the programs take the other.
         let keep = match daemon.kernel {
@@ -325,6 +342,7 @@ impl Daemon {
             self.metrics = metrics;
             self.tell_route_mtus().await;
         }
+        self.tell_source_rules().await;
         let addresses = self.addresses.borrow().clone();
         if kernel::implicit(&self.config, &addresses).is_some() {
             self.follow_host(&addresses);
@@ -341,6 +359,18 @@ impl Daemon {
         };
         if let Err(failure) = told {
             tracing::error!("the kernel does not know the MTUs of routes: {failure}");
+        }
+    }
+
+    /// Tells the kernel whether the host routes by source address.
+    async fn tell_source_rules(&self) {
+        let Ok(kernel) = &self.kernel else { return };
+        let told = match netlink::has_source_rules().await {
+            Ok(has_some) => kernel.set_source_rules(has_some),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(failure) = told {
+            tracing::error!("the kernel does not know whether routes go by source: {failure}");
         }
     }
 
@@ -412,13 +442,61 @@ fn open_device(config: &Config, was_left: bool) -> Outcome<Tun> {
     Ok(Tun::create(&device.name, queues)?)
 }
 
+/// Device and programs of a start that has not come to its end. Without a journal nobody would know of them.
+#[derive(Default)]
+struct Unfinished(Option<(String, Option<PathBuf>)>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some((device, bpffs)) = &self.0 {
+            end_kernel(device, bpffs.as_deref());
+        }
+    }
+}
+
+/// Takes back what was set up for the device `index`, with which the kernel's part worked until now, if it is not the one
+/// of `config` and nobody uses it: the device was given another name while no daemon ran.
+async fn end_other(
+    index: u32,
+    host: &mut HostAddresses,
+    config: &Config,
+    state_dir: Option<&Path>,
+) -> Outcome {
+    let found = host.interfaces.iter().find(|interface| interface.index == index);
+    let Some(name) = found.map(|found| found.name.clone()).filter(|name| *name != config.device.name) else {
+        return Ok(());
+    };
+    if netlink::owner(&name, state_dir)?.is_none_or(|owner| owner.alive) {
+        return Ok(());
+    }
+    tracing::info!(device = name, "taking back what was set up for the device's former name");
+    let folder = state_dir.map_or_else(netlink::default_journal_directory, Path::to_owned);
+    netlink::undo(&name, &folder).await?;
+    Tun::remove(&name)?;
+    Snapshot::of(&name, state_dir).remove();
+    host.interfaces.retain(|interface| interface.index != index);
+    Ok(())
+}
+
+/// Ends what the kernel does by itself, and takes away the persistent device, which nobody uses.
+fn end_kernel(device: &str, bpffs: Option<&Path>) {
+    match Pins::existing(bpffs).and_then(|pins| pins.as_ref().map_or(Ok(()), fastpath::flush)) {
+        // A daemon with another device has it.
+        Ok(()) | Err(FastPathError::InUse(_)) => {}
+        Err(error) => tracing::warn!("something is left in the kernel: {}", with_causes(&error)),
+    }
+    if let Err(error) = Tun::remove(device) {
+        tracing::warn!(device, "the device is left: {}", with_causes(&error));
+    }
+}
+
 /// Puts back what a former daemon left: the sessions that it wrote down when it ended, and those that the kernel knows.
-fn take_over(kernel: &Kernel, engine: &Engine, snapshot: &Snapshot) {
+fn take_over(kernel: Option<&Kernel>, engine: &Engine, snapshot: &Snapshot) {
     let written = snapshot.restore(engine).unwrap_or_else(|failure| {
         tracing::warn!("the sessions that were written down are lost: {failure}");
         0
     });
-    let known = kernel.restore(engine).unwrap_or_else(|failure| {
+    let known = kernel.map_or(Ok(0), |kernel| kernel.restore(engine)).unwrap_or_else(|failure| {
         tracing::warn!("the flows that the kernel knows are lost: {failure}");
         0
     });

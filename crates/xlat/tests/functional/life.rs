@@ -140,3 +140,23 @@ fn own_traffic_of_the_translator() {
     ping(&a, V, 63);
     xlat.stop();
 }
+
+/// What comes out of the translator and would be routed back into it ends there, and its sender is told.
+#[test]
+fn packets_that_would_go_round_are_refused() {
+    if skipped() {
+        return;
+    }
+    let [a, t, _v] = hosts();
+    let config = "[[instance]]\nname = \"siit\"\ntype = \"siit\"\n\
+                  eamt = [\"198.51.100.0/24 2001:db8:0:0::/120\"]\nroutes = [\"192.0.2.0/24\"]\n\
+                  [instance.global]\npool6 = \"64:ff9b::/96\"\n";
+    for fast_path in ["", "[fast-path]\nenabled = false\n"] {
+        let xlat = Xlat::start(&t, &format!("{fast_path}{config}"));
+        let error = a.run("ping -n -c 3 -i 0.2 -w 2 64:ff9b::192.0.2.5").unwrap_err().to_string();
+        assert!(error.contains("100% packet loss"), "{fast_path}: {error}");
+        // Where the kernel's routing rules do it, its own error finds no way back.
+        assert!(error.contains("unreachable") || !fast_path.is_empty(), "{error}");
+        xlat.stop();
+    }
+}

@@ -109,6 +109,11 @@ impl Kernel {
         matches!(self.opened, Opened::TakenOver { .. })
     }
 
+    /// The index of the device with which a former daemon worked.
+    pub(super) fn former_device(&self) -> Option<u32> {
+        self.is_taken_over().then(|| self.fast_path.maps().config().device)
+    }
+
     /// Gives the engine the sessions of the flows that a former daemon left; gives how many those are. What the
     /// configuration does not allow any more is taken out.
     pub(super) fn restore(&self, engine: &Engine) -> Outcome<u64> {
@@ -200,7 +205,11 @@ impl Kernel {
             (is_at_work(true), config_flag::STATELESS),
             (probe::routes_by_mark(), config_flag::FIB_MARK),
         ];
+        let of_kind = instance_flag::ENABLED | instance_flag::STATELESS;
+        let stateless = instances.iter().position(|one| one.flags & of_kind == of_kind).unwrap_or_default();
         maps.configure(|config| {
+            // There are at most sixteen.
+            config.stateless = stateless as u32;
             for (on, flag) in flags {
                 config.flags = if on { config.flags | flag } else { config.flags & !flag };
             }
@@ -221,6 +230,13 @@ impl Kernel {
     /// Which IPv4 routes have an MTU in bytes of their own.
     pub(super) fn set_route_mtus(&self, mtus: &[(Ipv4Net, u32)]) -> Outcome {
         Ok(self.fast_path.maps().set_route_mtus(mtus)?)
+    }
+
+    /// Whether the host routes by source address.
+    pub(super) fn set_source_rules(&self, has_some: bool) -> Outcome {
+        let flag = config_flag::SOURCE_RULES;
+        let maps = self.fast_path.maps();
+        Ok(maps.configure(|config| config.flags = config.flags & !flag | if has_some { flag } else { 0 })?)
     }
 
     /// Routes or neighbours have changed.
