@@ -69,20 +69,24 @@ fn bytes(address: Address6) -> [u8; 16] {
 pub fn check_own(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Counter> {
     // What cannot be read is not known to be the host's: the daemon gives it back.
     let Some(header) = view.part::<20>(at) else { return Ok(()) };
-    let fragment = u16::from_be(header.u16::<6>());
-    if header.u8::<0>() != 0x45 || fragment & 0x1fff != 0 {
+    let index = match header.u8::<9>() {
+        protocol::TCP => 0,
+        protocol::UDP => 1,
+        protocol::ICMP => 2,
+        _other => return Err(Counter::OwnPort),
+    };
+    // The first fragment too: the daemon needs it to know whose the others are.
+    if u16::from_be(header.u16::<6>()) & 0x3fff != 0 {
         return Ok(());
     }
-    let Some(upper) = view.part::<8>(at + 20) else { return Ok(()) };
-    let (index, port) = match header.u8::<9>() {
-        protocol::TCP => (0, upper.u16::<2>()),
-        protocol::UDP => (1, upper.u16::<2>()),
-        protocol::ICMP => match upper.u8::<0>() {
-            0 | 8 => (2, upper.u16::<4>()),
-            kind if is_error4(kind) => return check_quoted(view, at + 28, slot, dst),
-            _other => return Err(Counter::OwnPort),
-        },
-        _other => return Err(Counter::OwnPort),
+    // Options do not hide the port: what comes back from the daemon has lost the interface that it came in by.
+    let upper_at = at + usize::from(header.u8::<0>() & 15) * 4;
+    let Some(upper) = view.part::<8>(upper_at) else { return Ok(()) };
+    let port = match (index, upper.u8::<0>()) {
+        (2, 0 | 8) => upper.u16::<4>(),
+        (2, kind) if is_error4(kind) => return check_quoted(view, upper_at + 8, slot, dst),
+        (2, _other) => return Err(Counter::OwnPort),
+        _ports => upper.u16::<2>(),
     };
     check_port(slot, index, port)
 }

@@ -78,6 +78,8 @@ fn the_hosts_own_sockets_keep_working() {
         return;
     }
     ping(&v, "203.0.113.2", 64);
+    // In fragments, of which only the first says whose it is.
+    ping_with(&v, "-s 8000", "203.0.113.2", 64);
     // A server of T on the shared address, before and after a client's mapping.
     let listener = listen(&t, 8080);
     serve_one(&v, &listener, "203.0.113.2", 8080, 100_000);
