@@ -63,11 +63,17 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// When the namespace cannot be told.
+    /// When the namespace cannot be told, and when this user may not look.
     pub fn existing(explicit: Option<&Path>) -> Result<Option<Self>, FastPathError> {
         let Some(base) = Self::base(explicit) else { return Ok(None) };
         let pins = Self::below(&base)?;
-        Ok(pins.root.is_dir().then_some(pins))
+        match fs::metadata(&pins.root) {
+            Ok(found) => Ok(found.is_dir().then_some(pins)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(FastPathError::Pin { step: "look into", path: pins.root, source: error })
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// Where the host has a BPF file system that would be used.
