@@ -171,6 +171,13 @@ pub fn is_orphan(config: &Config, now: u32) -> bool {
     now > config.heartbeat && now - config.heartbeat > config.outlive
 }
 
+/// True if the daemon has given no sign of life for some seconds, instead of one each second.
+#[inline(always)]
+pub fn is_silent(config: &Config, now: u32) -> bool {
+    const SECONDS: u32 = 5;
+    now > config.heartbeat && now - config.heartbeat > SECONDS
+}
+
 /// The hop limit for one hop less in all (RFC 7915 4.1, 5.1): the kernel's forwarding takes one of what comes to it or
 /// goes on into it.
 #[inline(always)]

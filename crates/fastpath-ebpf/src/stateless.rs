@@ -256,7 +256,9 @@ fn route(config: &Config, src: Address6, dst: Address6) -> Result<*mut Memory, C
     let route = ROUTES.get_ptr_mut(place).ok_or(Counter::Failed)?;
     // SAFETY: the entry is there, and only this processor writes to it.
     unsafe {
-        let known = halves(&(*route).src) == src && halves(&(*route).dst) == dst;
+        let known = config.flags & config_flag::PACKET_RULES == 0
+            && halves(&(*route).src) == src
+            && halves(&(*route).dst) == dst;
         if !known {
             let addresses = route.cast::<u64>();
             (*route).memory.way = 0;

@@ -5,8 +5,8 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
-    bpf_csum_update, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
-    bpf_skb_change_head, bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data,
+    bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head,
+    bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data,
 };
 use xlat_fastpath::config::{Config, config_flag, link_flag};
 use xlat_fastpath::count::Counter;
@@ -16,8 +16,8 @@ use xlat_fastpath::rewrite::{
     length_and_protocol, sum6,
 };
 
-use crate::count::{count, traffic};
-use crate::decide::{self, Decision, Frame, is_orphan, now};
+use crate::count::{count, identification, traffic};
+use crate::decide::{self, Decision, Frame, is_orphan, is_silent, now};
 use crate::handover;
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{Nexthop, Question4, Question6, Way, addresses, by, way};
@@ -143,14 +143,29 @@ fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Confi
     match result {
         Ok(answer) => answer,
         Err(Stop::Pass(reason)) => (TC_ACT_UNSPEC, reason),
-        // Nobody is there to take it.
+        // Nobody is there to take it. What may be the host's is left to it at once.
         Err(Stop::Up(_)) if is_orphan(config, now()) => (TC_ACT_UNSPEC, Counter::NoDaemon),
+        Err(Stop::Up(_))
+            if !DEVICE
+                && ethertype == IPV4
+                && is_silent(config, now())
+                && is_shared(config, view(skb), MAC) =>
+        {
+            (TC_ACT_UNSPEC, Counter::NoDaemon)
+        }
         Err(Stop::Up(reason)) => {
             let answer =
                 if DEVICE { handover::push(skb, reason) } else { handover::send_up(skb, config, reason) };
             (answer, reason)
         }
     }
+}
+
+/// True if the IPv4 packet at `at` is for an address that the host has too.
+#[inline(always)]
+fn is_shared(config: &Config, view: View, at: usize) -> bool {
+    view.part::<20>(at)
+        .is_some_and(|header| !matches!(steer::owner4(config, header.u32::<16>()), 0 | steer::NOT_OURS))
 }
 
 /// Makes an IPv6 packet IPv4 and sends it.
@@ -172,9 +187,7 @@ fn send4<const MAC: usize>(
 
     let total = header.payload_len + HEADER4;
     let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
-    // Of a packet that nobody may fragment it means nothing (RFC 6864 4.1), and a constant lets receivers merge.
-    // SAFETY: no arguments.
-    let identification = if is_atomic { 0 } else { unsafe { bpf_get_prandom_u32() as u16 } };
+    let identification = identification(plan.index, is_atomic);
     let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
     let Some(part) = view(skb).part::<20>(MAC) else { return LOST };
     part.set_u32::<0>(words[0]);
@@ -221,6 +234,10 @@ fn send6<const MAC: usize>(
     let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
     let way = Way { by: forget(skb, way.by), ..way };
     if frame.len > header.total_len {
+        // Cutting it would make one packet of the aggregate.
+        if frame.gso_size != 0 {
+            return Err(Stop::Up(Counter::Malformed));
+        }
         // SAFETY: the context; pointers into the packet are taken anew.
         let result = unsafe { bpf_skb_change_tail(skb, MAC as u32 + header.total_len, 0) };
         if result != 0 {

@@ -3,9 +3,7 @@
 
 use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::{
-    bpf_get_prandom_u32, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-};
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use xlat_fastpath::config::{Config, Link, config_flag, instance_flag, link_flag};
 use xlat_fastpath::count::Counter;
 use xlat_fastpath::flow::protocol;
@@ -13,7 +11,7 @@ use xlat_fastpath::rewrite::{
     Address6, HEADER4, HEADER6, MAY_FRAGMENT_UP_TO, header4, header6, length_and_protocol, sum6,
 };
 
-use crate::count::{count, traffic};
+use crate::count::{count, identification, traffic};
 use crate::decide::{self, Decision, Frame};
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{addresses, note_use, remembered};
@@ -96,10 +94,9 @@ fn send4(
     adjust_head(context, 20)?;
 
     let total = header.payload_len + HEADER4;
-    // SAFETY: no arguments.
-    let identification = unsafe { bpf_get_prandom_u32() } as u16;
     let tos = plan.instance.tos_of(header.traffic_class);
     let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
+    let identification = identification(plan.index, is_atomic);
     let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
     let view = view(context);
     let Some(part) = view.part::<{ ETHERNET + 20 }>(0) else { return LOST };

@@ -62,6 +62,8 @@ pub mod config_flag {
     pub const MTU4_MAP: u32 = 128;
     /// The host has rules that route by source address.
     pub const SOURCE_RULES: u32 = 256;
+    /// The host has rules that route by mark, protocol, ports or TOS: no way of stateless traffic is remembered.
+    pub const PACKET_RULES: u32 = 512;
 }
 
 /// Whose a destination is.

@@ -135,6 +135,7 @@ impl Program {
         let mut config = Config {
             layout: LAYOUT,
             flags: config_flag::INGRESS,
+            heartbeat: u32::MAX,
             outlive: u32::MAX,
             device: self.world.device,
             route_generation: self.config.route_generation + 1,

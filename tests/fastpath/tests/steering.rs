@@ -104,7 +104,7 @@ fn a_shared_address_is_ours_by_port() {
         (quoting(40_000, SHARED), Said::Sent, "an error about a packet of ours"),
         (quoting(40_001, SHARED), Said::Pass, "an error about a packet of the host's"),
         (quoting(40_000, [203, 0, 113, 9]), Said::Pass, "an error about somebody else's packet"),
-        (first_fragment, Said::Pass, "a first fragment for the host"),
+        (first_fragment, Said::Sent, "a first fragment: the daemon has to see all of a datagram"),
     ] {
         let (answer, frame) = said(&packet);
         assert_eq!(answer, expected, "{why}");

@@ -10,7 +10,7 @@ mod owner;
 mod plan;
 pub(crate) mod raw;
 mod route_mtus;
-mod source_rules;
+mod rules;
 pub mod sysctl;
 pub(crate) mod tun_state;
 pub mod watch;
@@ -33,7 +33,7 @@ use journal::Journal;
 pub use owner::{Owner, owner};
 pub use plan::{DEVICE_GROUP, HostPlan, MAX_PROXIED, SetupError, Warning};
 pub use route_mtus::route_mtus4;
-pub use source_rules::has_source_rules;
+pub use rules::{RoutedBy, routed_by};
 use watch::{HostAddresses, collect, snapshot_by};
 
 /// A host that is set up. [`Host::restore`] takes it back; without that, or after [`Host::leave`], the journal stays, and

@@ -137,7 +137,8 @@ impl Neighbours {
         // Without a hardware address it is being looked for, or not found, or removed.
         match find(NEIGHBOUR_HARDWARE).filter(|_| kind == NEW_NEIGHBOUR) {
             Some(hardware) => self.0.insert(key, hardware.to_vec()).as_deref() != Some(hardware),
-            None => self.0.remove(&key).is_some(),
+            // One that was there before we looked may have been in use.
+            None => self.0.remove(&key).is_some() || kind != NEW_NEIGHBOUR,
         }
     }
 }
@@ -202,7 +203,8 @@ mod tests {
         assert!(neighbours.matters(&message(NEW_NEIGHBOUR, 1, None)));
         assert!(!neighbours.matters(&message(NEW_NEIGHBOUR, 1, None)));
         assert!(neighbours.matters(&message(NEW_NEIGHBOUR + 1, 2, one)));
-        assert!(!neighbours.matters(&message(NEW_NEIGHBOUR + 1, 2, one)));
+        // Who was never seen may have been in use before.
+        assert!(neighbours.matters(&message(NEW_NEIGHBOUR + 1, 2, one)));
         // A route.
         assert!(neighbours.matters(&message(24, 1, None)));
         let both = [message(24, 1, None), message(NEW_NEIGHBOUR, 1, one)].concat();

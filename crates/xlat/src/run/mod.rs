@@ -189,7 +189,7 @@ impl Daemon {
             metrics: 0,
         };
         daemon.tell_route_mtus().await;
-        daemon.tell_source_rules().await;
+        daemon.tell_rules().await;
         daemon.warn();
         // To set the host up again, and to take it back, takes the first; the maps of the programs take the other.
         let keep = match daemon.kernel {
@@ -309,6 +309,8 @@ impl Daemon {
         self.engine.set_host(host::own_addresses(&addresses));
         self.follow_host(&addresses);
         let plan = plan(&self.config, &addresses, self.state_dir.as_deref());
+        // Not every route that goes with an interface is told of.
+        self.tell_kernel(|kernel, _| kernel.forget_routes());
         match self.host.update(plan).await {
             Ok(()) => self.warn(),
             Err(error) => tracing::error!("cannot adapt to this host's addresses: {}", with_causes(&error)),
@@ -342,7 +344,7 @@ impl Daemon {
             self.metrics = metrics;
             self.tell_route_mtus().await;
         }
-        self.tell_source_rules().await;
+        self.tell_rules().await;
         let addresses = self.addresses.borrow().clone();
         if kernel::implicit(&self.config, &addresses).is_some() {
             self.follow_host(&addresses);
@@ -362,15 +364,15 @@ impl Daemon {
         }
     }
 
-    /// Tells the kernel whether the host routes by source address.
-    async fn tell_source_rules(&self) {
+    /// Tells the kernel what the host routes by besides destinations.
+    async fn tell_rules(&self) {
         let Ok(kernel) = &self.kernel else { return };
-        let told = match netlink::has_source_rules().await {
-            Ok(has_some) => kernel.set_source_rules(has_some),
+        let told = match netlink::routed_by().await {
+            Ok(by) => kernel.set_routed_by(by),
             Err(error) => Err(error.into()),
         };
         if let Err(failure) = told {
-            tracing::error!("the kernel does not know whether routes go by source: {failure}");
+            tracing::error!("the kernel does not know what packets are routed by: {failure}");
         }
     }
 

@@ -18,6 +18,7 @@ use xlat_fastpath::config::{
 };
 use xlat_linux::clock;
 use xlat_linux::fastpath::{self, Entry, FastPath, FastPathError, Opened, Pins, Sizes};
+use xlat_linux::netlink::RoutedBy;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::probe;
 
@@ -232,11 +233,12 @@ impl Kernel {
         Ok(self.fast_path.maps().set_route_mtus(mtus)?)
     }
 
-    /// Whether the host routes by source address.
-    pub(super) fn set_source_rules(&self, has_some: bool) -> Outcome {
-        let flag = config_flag::SOURCE_RULES;
-        let maps = self.fast_path.maps();
-        Ok(maps.configure(|config| config.flags = config.flags & !flag | if has_some { flag } else { 0 })?)
+    /// What the host routes by besides destinations.
+    pub(super) fn set_routed_by(&self, by: RoutedBy) -> Outcome {
+        let all = config_flag::SOURCE_RULES | config_flag::PACKET_RULES;
+        let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+        let flags = flag(by.source, config_flag::SOURCE_RULES) | flag(by.packet, config_flag::PACKET_RULES);
+        Ok(self.fast_path.maps().configure(|config| config.flags = config.flags & !all | flags)?)
     }
 
     /// Routes or neighbours have changed.
