@@ -271,6 +271,11 @@ impl Daemon {
         }
         let state_dir = self.state_dir.as_deref();
         let changed = self.host.update(plan(&config, addresses, state_dir)).await.map_err(Failure::from);
+        // The kernel knows instances by their place: none may be taken for another meanwhile.
+        let places =
+            |config: &Config| config.instances.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+        let moved = places(&self.config) != places(&config);
+        self.tell_kernel(|kernel, _| kernel.hand_over_all(moved));
         let changed = match changed {
             Ok(()) => self.engine.reconfigure(&config).map_err(Failure::from),
             failed => failed,
@@ -281,6 +286,7 @@ impl Daemon {
             );
         }
         if changed.is_err() {
+            self.tell_kernel(|kernel, _| kernel.hand_over_all(false));
             let former = plan(&self.config, addresses, state_dir);
             if let Err(error) = self.host.update(former).await {
                 tracing::error!("cannot go back to the former routes: {}", with_causes(&error));
@@ -289,8 +295,11 @@ impl Daemon {
             self.flow_log.configure(&config);
             self.control.publish(&config);
             self.config = config;
-            self.follow_host(addresses);
+            let followed = self.follow_host(addresses);
             self.warn();
+            return followed.map_err(|failure| {
+                Failure::new(format!("it is in force, but the kernel's part does not follow: {failure}"))
+            });
         }
         changed
     }
@@ -307,7 +316,9 @@ impl Daemon {
         }
         tracing::debug!("addresses or interfaces of this host have changed");
         self.engine.set_host(host::own_addresses(&addresses));
-        self.follow_host(&addresses);
+        if let Err(failure) = self.follow_host(&addresses) {
+            tracing::error!("cannot follow this host's addresses: {failure}");
+        }
         let plan = plan(&self.config, &addresses, self.state_dir.as_deref());
         // Not every route that goes with an interface is told of.
         self.tell_kernel(|kernel, _| kernel.forget_routes());
@@ -346,8 +357,10 @@ impl Daemon {
         }
         self.tell_rules().await;
         let addresses = self.addresses.borrow().clone();
-        if kernel::implicit(&self.config, &addresses).is_some() {
-            self.follow_host(&addresses);
+        if kernel::implicit(&self.config, &addresses).is_some()
+            && let Err(failure) = self.follow_host(&addresses)
+        {
+            tracing::error!("cannot follow this host's address: {failure}");
         }
         self.tell_kernel(|kernel, _| kernel.forget_routes());
     }
@@ -377,13 +390,11 @@ impl Daemon {
     }
 
     /// Tells engine and kernel of the host as it is.
-    fn follow_host(&mut self, addresses: &HostAddresses) {
-        if let Err(error) = self.engine.set_implicit(kernel::implicit(&self.config, addresses)) {
-            tracing::error!("no address stands in for the empty pool4: {}", with_causes(&error));
-        }
-        let Ok(kernel) = &mut self.kernel else { return };
-        if let Err(failure) = kernel.apply(&self.config, addresses, &self.engine) {
-            tracing::error!("the kernel does not follow: {failure}");
+    fn follow_host(&mut self, addresses: &HostAddresses) -> Outcome {
+        self.engine.set_implicit(kernel::implicit(&self.config, addresses))?;
+        match &mut self.kernel {
+            Ok(kernel) => kernel.apply(&self.config, addresses, &self.engine),
+            Err(_) => Ok(()),
         }
     }
 

@@ -16,6 +16,8 @@ use xlat_nat64::{Cursor, Protocol, SessionInfo, TcpState, Timer, Transport4, Tra
 
 use crate::failure::{Failure, Outcome};
 
+/// `O_NONBLOCK`.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 /// The version of the file's content.
 const VERSION: u32 = 1;
 /// Sessions of a part of the file.
@@ -97,10 +99,14 @@ impl Snapshot {
     /// sessions that were.
     pub(super) fn restore(&self, engine: &Engine) -> Outcome<u64> {
         let path = self.path()?;
-        let file = match File::open(path) {
+        // Without waiting for a writer, should somebody have put a pipe there.
+        let file = match File::options().read(true).custom_flags(NONBLOCK).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             file => file?,
         };
+        if !file.metadata()?.is_file() {
+            return Err(Failure::new(format!("{} is no file", path.display())));
+        }
         // Whatever becomes of it: a second time it would be old.
         self.remove();
         let mut file = BufReader::new(file);

@@ -202,6 +202,7 @@ impl Kernel {
         };
         let flags = [
             (ingress, config_flag::INGRESS),
+            (false, config_flag::HAND_OVER_ALL),
             (is_at_work(false), config_flag::STATEFUL),
             (is_at_work(true), config_flag::STATELESS),
             (probe::routes_by_mark(), config_flag::FIB_MARK),
@@ -218,6 +219,14 @@ impl Kernel {
         self.links.adapt(&self.fast_path, config, addresses, ingress, !plan.own.is_empty())?;
         self.sink.drain();
         Ok(())
+    }
+
+    /// Lets the daemon have every packet, until the kernel is told of the next configuration.
+    pub(super) fn hand_over_all(&self, on: bool) -> Outcome {
+        let flag = config_flag::HAND_OVER_ALL;
+        let maps = self.fast_path.maps();
+        Ok(maps
+            .configure(|config| config.flags = if on { config.flags | flag } else { config.flags & !flag })?)
     }
 
     /// A sign of life; to be given about once a second.
