@@ -110,7 +110,12 @@ impl Daemon {
         // An empty one is filled by the API.
         let loaded = if arguments.empty { None } else { Some(read(&arguments.config)?) };
         let config = loaded.as_ref().map_or_else(Config::default, |loaded| loaded.config.clone());
+        // Dropped after the kernel's part, as it was made before.
+        let mut fresh = FreshPins(None);
         let kernel = Kernel::open(&config, arguments.bpffs.as_deref());
+        if kernel.as_ref().is_ok_and(Kernel::is_fresh) {
+            fresh.0 = Some(arguments.bpffs.clone());
+        }
         if let Err(why) = &kernel {
             tracing::warn!("every packet goes through the daemon, there is no fast path: {why}");
         }
@@ -168,7 +173,7 @@ impl Daemon {
             ..plan(&config, &now, state_dir.as_deref())
         })
         .await?;
-        unfinished.0 = None;
+        (fresh.0, unfinished.0) = (None, None);
         let control = Control::start(&config, Arc::clone(&engine));
         let mut daemon = Self {
             path: arguments.config.clone(),
@@ -455,6 +460,17 @@ fn open_device(config: &Config, was_left: bool) -> Outcome<Tun> {
     Ok(Tun::create(&device.name, queues)?)
 }
 
+/// The maps of a start that has not come to its end, where there were none before.
+struct FreshPins(Option<Option<PathBuf>>);
+
+impl Drop for FreshPins {
+    fn drop(&mut self) {
+        if let Some(bpffs) = &self.0 {
+            end_programs(bpffs.as_deref());
+        }
+    }
+}
+
 /// Device and programs of a start that has not come to its end. Without a journal nobody would know of them.
 #[derive(Default)]
 struct Unfinished(Option<(String, Option<PathBuf>)>);
@@ -491,13 +507,18 @@ async fn end_other(
     Ok(())
 }
 
-/// Ends what the kernel does by itself, and takes away the persistent device, which nobody uses.
-fn end_kernel(device: &str, bpffs: Option<&Path>) {
+/// Ends what the kernel does by itself.
+fn end_programs(bpffs: Option<&Path>) {
     match Pins::existing(bpffs).and_then(|pins| pins.as_ref().map_or(Ok(()), fastpath::flush)) {
         // A daemon with another device has it.
         Ok(()) | Err(FastPathError::InUse(_)) => {}
         Err(error) => tracing::warn!("something is left in the kernel: {}", with_causes(&error)),
     }
+}
+
+/// Ends what the kernel does by itself, and takes away the persistent device, which nobody uses.
+fn end_kernel(device: &str, bpffs: Option<&Path>) {
+    end_programs(bpffs);
     if let Err(error) = Tun::remove(device) {
         tracing::warn!(device, "the device is left: {}", with_causes(&error));
     }

@@ -105,6 +105,11 @@ impl Kernel {
         Arc::clone(&self.sink) as Arc<dyn FlowSink>
     }
 
+    /// True if there was nothing before.
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self.opened, Opened::Fresh)
+    }
+
     /// True if a former daemon left flows.
     pub(super) fn is_taken_over(&self) -> bool {
         matches!(self.opened, Opened::TakenOver { .. })
