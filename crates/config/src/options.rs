@@ -137,7 +137,7 @@ pub(crate) static OPTIONS: &[Spec] = &[
     option(Section::FastPath, "xdp", Kind::Xdp(|d| &mut d.fast_path.xdp),
         "Take packets up by XDP too, before the kernel makes anything of them: more packets per second on drivers that have it (`native`), or in the kernel's own code (`generic`). XDP sees no super-packets, so bulk TCP may be slower."),
     option(Section::FastPath, "max-flows", Kind::Number(|d| &mut d.fast_path.max_flows, 1024, 1 << 26),
-        "Flows that the kernel repeats at the same time, about 400 bytes of kernel memory each while they exist. Further ones go through the daemon."),
+        "Flows that the kernel repeats at the same time, about 280 bytes of kernel memory each while they exist (measured on Linux 6.18). Further ones go through the daemon."),
     option(Section::FastPath, "outlive", Kind::Time(|d| &mut d.fast_path.outlive, NO_MINIMUM),
         "How long the kernel goes on translating known flows without the daemon: while it restarts, or after it was killed. Zero: `xlat run` takes everything back when it ends."),
 
