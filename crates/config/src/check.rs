@@ -1,6 +1,6 @@
 //! What a single value must be beyond its notation. Pure functions; [`crate::validate()`] and the readers share them.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -143,6 +143,42 @@ pub(crate) fn interface_name(name: &str) -> Result<String, Problem> {
     Err(Problem::new(message, format!("use 1 to {NAME_MAX} characters without blanks, '/' and ':'")))
 }
 
+/// A TCP address to answer on.
+pub(crate) fn socket(text: &str) -> Result<SocketAddr, Problem> {
+    let help = "write ADDRESS:PORT, for instance \"127.0.0.1:9464\" or \"[::1]:9464\"";
+    let problem = || Problem::new(format!("'{}' is not an address with a port", shown(text)), help);
+    let socket: SocketAddr = text.parse().map_err(|_| problem())?;
+    let scoped = matches!(socket, SocketAddr::V6(socket) if socket.scope_id() != 0);
+    if socket.port() == 0 || socket.ip().is_multicast() || scoped { Err(problem()) } else { Ok(socket) }
+}
+
+/// Several of them: none twice, and not too many.
+pub(crate) fn sockets(sockets: &[SocketAddr]) -> Result<(), Problem> {
+    const SOCKETS_MAX: usize = 16;
+    if sockets.len() > SOCKETS_MAX {
+        let message = format!("there are {} addresses to answer on", sockets.len());
+        return Err(Problem::new(message, format!("the most is {SOCKETS_MAX}")));
+    }
+    let twice = sockets.iter().enumerate().find(|(at, socket)| sockets[..*at].contains(socket));
+    twice.map_or(Ok(()), |(_, socket)| {
+        Err(Problem::new(format!("the address {socket} is there twice"), "keep one of them"))
+    })
+}
+
+/// The name of a host, in lower case.
+pub(crate) fn host_name(name: &str) -> Result<String, Problem> {
+    const HOST_NAME_MAX: usize = 253;
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+    if (1..=HOST_NAME_MAX).contains(&name.len()) && name.bytes().all(legal) {
+        return Ok(name.to_ascii_lowercase());
+    }
+    let message = format!("'{}' is not a host name", shown(name));
+    Err(Problem::new(
+        message,
+        "write the name alone, without port and scheme, for instance \"t.example.net\"",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +235,29 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a b", "a:b", "1234567890123456"] {
             assert!(interface_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sockets_have_an_address_and_a_port() {
+        for good in ["127.0.0.1:9464", "[::1]:9464", "0.0.0.0:1", "[::]:65535"] {
+            assert!(socket(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "9464",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "localhost:9464",
+            "::1:9464",
+            "[fe80::1%2]:9464",
+            "224.0.0.1:9",
+        ] {
+            assert!(socket(bad).is_err(), "{bad}");
+        }
+        let one: SocketAddr = "[::1]:9464".parse().unwrap();
+        assert!(sockets(&[one]).is_ok() && sockets(&[one, one]).is_err());
+        assert!(host_name("").is_err() && host_name("a b").is_err() && host_name("a:1").is_err());
+        assert_eq!(host_name("T.Example.net"), Ok("t.example.net".to_owned()));
     }
 
     #[test]

@@ -43,6 +43,7 @@ const fn nat64(name: &'static str, form: &'static str, doc: &'static str) -> Key
 pub(crate) static ROOT: &[Key] = &[
     native("device", "table", "The TUN device."),
     native("fast-path", "table", "What the kernel does by itself (eBPF)."),
+    native("web", "table", "Where others may look on: metrics and the live page."),
     native("instance", "array of tables", "The translators."),
 ];
 

@@ -4,7 +4,7 @@
 //! Values that come out of [`crate::load`] are checked; for values made by hand see [`crate::validate()`].
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -17,8 +17,19 @@ pub struct Config {
     pub device: Device,
     /// What the kernel does by itself.
     pub fast_path: FastPath,
+    /// Where others may look on.
+    pub web: Web,
     /// The instances, in file order; names are unique.
     pub instances: Vec<Instance>,
+}
+
+/// Where others may look on: metrics and the live page. Nothing can be changed there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Web {
+    /// TCP addresses to answer on; empty: nowhere.
+    pub listen: Vec<SocketAddr>,
+    /// Names by which browsers and scrapers call this host, besides addresses and `localhost`; in lower case.
+    pub hosts: Vec<String>,
 }
 
 /// The TUN device.

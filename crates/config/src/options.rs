@@ -1,6 +1,7 @@
 //! Every option that is one value: its key, who has it, its type and bounds, its place in the model and what it does.
 //! Reading, defaults and the configuration reference all come from this table.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -10,7 +11,7 @@ use crate::diagnostic::{shown, suggestion};
 use crate::field::{Fault, Field};
 use crate::model::{
     Device, EamHairpinMode, FastPath, Global, Ingress, Limits, Nat64Global, Output, SiitGlobal, Translator,
-    Xdp,
+    Web, Xdp,
 };
 use crate::value::{self, Problem};
 
@@ -19,6 +20,7 @@ use crate::value::{self, Problem};
 pub(crate) struct Draft {
     pub(crate) device: Device,
     pub(crate) fast_path: FastPath,
+    pub(crate) web: Web,
     pub(crate) output: Output,
     pub(crate) routes: Vec<IpNet>,
     pub(crate) pool6: Option<Ipv6Net>,
@@ -35,6 +37,8 @@ pub(crate) enum Section {
     Device,
     /// `[fast-path]`
     FastPath,
+    /// `[web]`
+    Web,
     /// `[[instance]]`
     Instance,
     /// `[instance.global]`
@@ -76,6 +80,9 @@ pub(crate) enum Kind {
     OptionalInterface(At<Option<String>>),
     Interfaces(At<Vec<String>>),
     Prefixes(At<Vec<IpNet>>),
+    /// One or several.
+    Sockets(At<Vec<SocketAddr>>),
+    HostNames(At<Vec<String>>),
 }
 
 const HAIRPIN_MODES: [(&str, EamHairpinMode); 3] = [
@@ -140,6 +147,11 @@ pub(crate) static OPTIONS: &[Spec] = &[
         "Flows that the kernel repeats at the same time, about 280 bytes of kernel memory each while they exist (measured on Linux 6.18). Further ones go through the daemon."),
     option(Section::FastPath, "outlive", Kind::Time(|d| &mut d.fast_path.outlive, NO_MINIMUM),
         "How long the kernel goes on translating known flows without the daemon: while it restarts, or after it was killed. Zero: `xlat run` takes everything back when it ends."),
+
+    option(Section::Web, "listen", Kind::Sockets(|d| &mut d.web.listen),
+        "Where metrics, health and the live page are answered by HTTP ([monitoring](monitoring.md)), to whoever can reach it: nothing can be changed there, but the addresses of clients can be seen. Unset: nowhere."),
+    option(Section::Web, "hosts", Kind::HostNames(|d| &mut d.web.hosts),
+        "Names by which browsers and scrapers call this host there. IP addresses and `localhost` always work; a request for any other name is refused, so that no foreign web page can look on through somebody's browser."),
 
     option(Section::Instance, "output", Kind::Output(|d| &mut d.output),
         "The way out for what the kernel translates by itself: `direct` to the interface and neighbour that the routing table names, past netfilter, or `stack`, into the host's own forwarding, as if it came from the device."),
@@ -286,6 +298,23 @@ impl Spec {
                     .map(|element| element.parsed(value::prefix))
                     .collect::<Result<_, _>>()?;
             }
+            Kind::Sockets(at) => {
+                let sockets = match field.string() {
+                    Ok(_one) => vec![field.parsed(check::socket)?],
+                    Err(_several) => field
+                        .elements()?
+                        .map(|element| element.parsed(check::socket))
+                        .collect::<Result<_, _>>()?,
+                };
+                check::sockets(&sockets).map_err(|problem| field.fault(problem))?;
+                *at(draft) = sockets;
+            }
+            Kind::HostNames(at) => {
+                *at(draft) = field
+                    .elements()?
+                    .map(|element| element.parsed(check::host_name))
+                    .collect::<Result<_, _>>()?;
+            }
         }
         Ok(())
     }
@@ -313,6 +342,11 @@ impl Spec {
                 let prefixes: Vec<String> = at(draft).iter().map(|prefix| quoted(prefix)).collect();
                 Some(format!("[{}]", prefixes.join(", ")))
             }
+            Kind::Sockets(at) => {
+                let sockets: Vec<String> = at(draft).iter().map(|socket| quoted(socket)).collect();
+                Some(format!("[{}]", sockets.join(", ")))
+            }
+            Kind::HostNames(at) => Some(format!("{:?}", at(draft))),
         }
     }
 
@@ -335,6 +369,10 @@ impl Spec {
             Kind::Interfaces(_) => "array of interface names".to_owned(),
             Kind::Interface(_) | Kind::OptionalInterface(_) => "interface name".to_owned(),
             Kind::Prefixes(_) => "array of prefixes".to_owned(),
+            Kind::Sockets(_) => {
+                "`\"ADDRESS:PORT\"`, IPv6 as `\"[::1]:9464\"`, or an array of such".to_owned()
+            }
+            Kind::HostNames(_) => "array of host names".to_owned(),
         }
     }
 }
@@ -406,6 +444,8 @@ mod tests {
             Kind::Interfaces(_) => "[\"eth7\", \"eth8\"]".to_owned(),
             Kind::Interface(_) | Kind::OptionalInterface(_) => "\"eth7\"".to_owned(),
             Kind::Prefixes(_) => "[\"192.0.2.0/24\", \"2001:db8::/32\"]".to_owned(),
+            Kind::Sockets(_) => "[\"127.0.0.1:9464\", \"[::1]:9464\"]".to_owned(),
+            Kind::HostNames(_) => "[\"t.example.net\"]".to_owned(),
         }
     }
 

@@ -49,6 +49,7 @@ impl<'t> Reader<'t> {
                     match key {
                         "device" => self.device(&member.node),
                         "fast-path" => self.fast_path(&member.node),
+                        "web" => self.web(&member.node),
                         _ => self.instances(&member.node),
                     }
                 }
@@ -152,6 +153,12 @@ impl<'t> Reader<'t> {
         self.places.fast_path =
             self.options("fast-path", node, &mut draft, |spec| spec.section == Section::FastPath);
         self.config.fast_path = draft.fast_path;
+    }
+
+    fn web(&mut self, node: &Node<'t>) {
+        let mut draft = Draft::default();
+        self.options("web", node, &mut draft, |spec| spec.section == Section::Web);
+        self.config.web = draft.web;
     }
 
     fn instances(&mut self, node: &Node<'t>) {
@@ -400,6 +407,7 @@ impl<'t> Reader<'t> {
                 let table = match spec.section {
                     Section::Device => "[device]",
                     Section::FastPath => "[fast-path]",
+                    Section::Web => "[web]",
                     Section::Instance => "[[instance]]",
                     Section::Global => "the instance's 'global'",
                     Section::Limits => "the instance's 'limits'",

@@ -60,6 +60,7 @@ pub fn reference() -> String {
     keys_table(&mut page, "The file", keys::ROOT);
     options_table(&mut page, "`[device]`", |spec| spec.section == Section::Device);
     options_table(&mut page, "`[fast-path]`", |spec| spec.section == Section::FastPath);
+    options_table(&mut page, "`[web]`", |spec| spec.section == Section::Web);
     keys_table(&mut page, "`[[instance]]`", keys::INSTANCE);
     for spec in OPTIONS.iter().filter(|spec| spec.section == Section::Instance) {
         row(&mut page, &[&format!("`{}`", spec.key), "both", &spec.describe(), &description(spec)]);
