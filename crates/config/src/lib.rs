@@ -18,6 +18,7 @@
 
 mod check;
 mod diagnostic;
+mod diff;
 mod field;
 mod host;
 mod json;
@@ -32,12 +33,14 @@ mod source;
 mod toml;
 mod validate;
 mod value;
+mod write;
 
 use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, List, Location, Place, Severity};
+pub use diff::{Difference, diff};
 pub use host::{HostFacts, check_host};
 pub use model::{
     BibEntry, Config, Device, EamEntry, EamHairpinMode, FastPath, Global, Ingress, Instance, Kind, Limits,
@@ -46,6 +49,7 @@ pub use model::{
 pub use reference::reference;
 pub use source::Source;
 pub use validate::validate;
+pub use write::to_toml;
 
 use keys::Dialect;
 use node::{Span, SyntaxError};
