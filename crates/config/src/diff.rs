@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::model::{Config, Instance};
 use crate::options::Section;
-use crate::write::{default_of, lists, own, settings, whole};
+use crate::write::{TABLES, default_of, lists, own, settings, whole};
 
 /// One difference. The values are as TOML writes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl fmt::Display for Difference {
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Difference> {
     let mut found = Vec::new();
-    for (section, table) in [(Section::Device, "device"), (Section::FastPath, "fast-path")] {
+    for (section, table) in TABLES {
         let of = |config| settings(&mut whole(config), section, None);
         compare(&mut found, section, None, table, &of(old), &of(new));
     }

@@ -8,12 +8,16 @@ use crate::model::{
 };
 use crate::options::{Draft, OPTIONS, Section};
 
+/// The tables that the daemon as a whole has.
+pub(crate) const TABLES: [(Section, &str); 3] =
+    [(Section::Device, "device"), (Section::FastPath, "fast-path"), (Section::Web, "web")];
+
 /// The configuration as a file.
 #[must_use]
 pub fn to_toml(config: &Config) -> String {
     let mut text = String::new();
     let mut draft = whole(config);
-    for (section, heading) in [(Section::Device, "device"), (Section::FastPath, "fast-path")] {
+    for (section, heading) in TABLES {
         options(&mut text, &format!("[{heading}]"), &settings(&mut draft, section, None));
     }
     for one in &config.instances {
@@ -25,8 +29,8 @@ pub fn to_toml(config: &Config) -> String {
 /// The options of the daemon as a whole.
 pub(crate) fn whole(config: &Config) -> Draft {
     // A new part of the configuration has to be written too: this does not compile without it.
-    let Config { device, fast_path, instances: _ } = config;
-    Draft { device: device.clone(), fast_path: fast_path.clone(), ..Draft::default() }
+    let Config { device, fast_path, web, instances: _ } = config;
+    Draft { device: device.clone(), fast_path: fast_path.clone(), web: web.clone(), ..Draft::default() }
 }
 
 /// The options of one instance.
@@ -230,6 +234,9 @@ routes = ["192.0.2.0/24", "2001:db8:5::/48"]
 ingress = "all"
 exclude = ["eth7"]
 outlive = "0:30:00.500"
+
+[web]
+listen = ["127.0.0.1:9464", "[::1]:9464"]
 
 [[instance]]
 name = "a \"q\" \\ one"
