@@ -35,7 +35,7 @@ const LISTS: &str = "\
 ## The lists
 
 In TOML an element of `pool4` may be just a prefix, `\"203.0.113.2\"`: TCP and UDP ports 1 to 65535 and all ICMP
-identifiers. Blocks of one instance and mark may overlap; those of different ones may not.
+identifiers. Blocks of one instance may overlap, also those of different marks; those of two instances may not.
 
 In TOML an element of `eamt` may be just the two prefixes in one string, `\"192.0.2.0/24 2001:db8::/120\"`, either
 first. Prefer that for long tables: a million entries are read in about a tenth of the time. The same prefix twice is an error; where prefixes overlap the longest one

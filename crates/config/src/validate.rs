@@ -37,8 +37,9 @@ pub fn validate(config: &Config) -> Diagnostics {
 fn names(config: &Config, found: &mut Diagnostics) {
     let mut seen = HashMap::new();
     for (index, instance) in config.instances.iter().enumerate() {
-        if let Some(first) = seen.insert(instance.name.as_str(), index) {
-            let message = format!("two instances have the name '{}'", instance.name);
+        let translator = instance.kind.translator();
+        if let Some(first) = seen.insert((translator, instance.name.as_str()), index) {
+            let message = format!("two {translator} instances have the name '{}'", instance.name);
             let help = format!("the other one is number {}; rename one of them", first + 1);
             found.push(Diagnostic::error(Place::Instance(index), message, help));
         }
@@ -178,7 +179,7 @@ fn stateful(index: usize, nat64: &Nat64, blocks: &Blocks, found: &mut Diagnostic
         }
         let owned = match nat64.pool4.is_empty() {
             true => ipv4.1 >= IMPLICIT_PORTS_FIRST,
-            false => blocks.owner(protocol, ipv4).is_some_and(|owner| owner.instance == index),
+            false => blocks.owner(protocol, ipv4) == Some(index),
         };
         if !owned {
             let taddr = format!("{}#{}", ipv4.0, ipv4.1);
@@ -197,15 +198,14 @@ fn stateful(index: usize, nat64: &Nat64, blocks: &Blocks, found: &mut Diagnostic
     }
 }
 
-/// Puts every instance's pool4 into one collection; what two sets claim is reported.
+/// Puts every instance's pool4 into one collection; what two instances claim is reported. The sets of one instance's marks
+/// may share ports: each transport address is given to one client at a time, whichever set it was chosen from.
 fn pool4_blocks(config: &Config, found: &mut Diagnostics) -> Blocks {
     let mut entries = Vec::new();
     for (instance, nat64) in config.instances.iter().enumerate() {
         if let Kind::Nat64(nat64) = &nat64.kind {
-            let owner = |entry: &Pool4Entry| Owner { instance, mark: entry.mark };
-            entries.extend(
-                nat64.pool4.iter().enumerate().map(|(element, entry)| (owner(entry), element, entry)),
-            );
+            entries
+                .extend(nat64.pool4.iter().enumerate().map(|(element, entry)| (instance, element, entry)));
         }
     }
     // Outer prefixes first: a new one can then only lie within those that are there.
@@ -213,45 +213,35 @@ fn pool4_blocks(config: &Config, found: &mut Diagnostics) -> Blocks {
     let mut blocks = Blocks::default();
     for (owner, element, entry) in entries {
         let Some(other) = blocks.insert(entry, owner) else { continue };
-        let place = Place::Element(owner.instance, List::Pool4, element);
+        let place = Place::Element(owner, List::Pool4, element);
         let (start, end) = (entry.ports.start(), entry.ports.end());
-        let whose = match config.instances.get(other.instance) {
-            Some(instance) if other.instance != owner.instance => format!("instance '{}'", instance.name),
-            _ => format!("mark {}", other.mark),
-        };
+        let whose = config.instances.get(other).map_or("", |instance| instance.name.as_str());
         let message = format!(
-            "{} ports {start}-{end} of {} overlap with pool4 of {whose}",
+            "{} ports {start}-{end} of {} overlap with pool4 of instance '{whose}'",
             entry.protocol, entry.prefix
         );
-        let help = "a port of an address can belong to one instance and mark only; split the range";
+        let help = "a port of an address can belong to one instance only; split the range";
         found.push(Diagnostic::error(place, message, help));
     }
     blocks
 }
 
-/// Who uses a transport address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Owner {
-    instance: usize,
-    mark: u32,
-}
-
-/// Disjoint port ranges (first port -> last port and owner) by protocol and prefix.
+/// Disjoint port ranges (first port -> last port and the instance that has them) by protocol and prefix.
 #[derive(Default)]
 struct Blocks {
-    ranges: HashMap<(Protocol, Ipv4Net), BTreeMap<u16, (u16, Owner)>>,
+    ranges: HashMap<(Protocol, Ipv4Net), BTreeMap<u16, (u16, usize)>>,
 }
 
 impl Blocks {
-    /// Adds an entry whose prefix is not shorter than those added before, or gives another owner of part of it.
-    fn insert(&mut self, entry: &Pool4Entry, owner: Owner) -> Option<Owner> {
+    /// Adds an entry whose prefix is not shorter than those added before, or gives another instance that has part of it.
+    fn insert(&mut self, entry: &Pool4Entry, owner: usize) -> Option<usize> {
         let (mut start, mut end) = (*entry.ports.start(), *entry.ports.end());
         if start > end {
             return None;
         }
         for prefix in enclosing(entry.prefix) {
             let Some(ranges) = self.ranges.get_mut(&(entry.protocol, prefix)) else { continue };
-            let overlapping: Vec<(u16, u16, Owner)> = ranges
+            let overlapping: Vec<(u16, u16, usize)> = ranges
                 .range(..=end)
                 .rev()
                 .take_while(|(_, (last, _))| *last >= start)
@@ -260,7 +250,7 @@ impl Blocks {
             if let Some((_, _, other)) = overlapping.iter().find(|(_, _, other)| *other != owner) {
                 return Some(*other);
             }
-            // Ranges of one set may overlap and are merged.
+            // Ranges of one instance may overlap and are merged.
             if prefix == entry.prefix {
                 for (first, last, _) in overlapping {
                     (start, end) = (start.min(first), end.max(last));
@@ -272,7 +262,7 @@ impl Blocks {
         None
     }
 
-    fn owner(&self, protocol: Protocol, (address, port): (std::net::Ipv4Addr, u16)) -> Option<Owner> {
+    fn owner(&self, protocol: Protocol, (address, port): (std::net::Ipv4Addr, u16)) -> Option<usize> {
         enclosing(Ipv4Net::from(address)).find_map(|prefix| {
             let (_, &(last, owner)) = self.ranges.get(&(protocol, prefix))?.range(..=port).next_back()?;
             (last >= port).then_some(owner)
@@ -334,15 +324,13 @@ mod tests {
         assert!(found.has_errors(), "{found}");
     }
 
-    fn block() -> impl Strategy<Value = (Pool4Entry, Owner)> {
-        (0..8_u32, 29..=32_u8, 1..12_u16, 0..4_u16, 0..3_u32).prop_map(|(host, length, start, more, mark)| {
+    fn block() -> impl Strategy<Value = (Pool4Entry, usize)> {
+        let numbers = (0..8_u32, 29..=32_u8, 1..12_u16, 0..4_u16, 0..3_u32, 0..3_usize);
+        numbers.prop_map(|(host, length, start, more, mark, instance)| {
             let prefix = Ipv4Net::new((0xC000_0200 + host).into(), length).unwrap().trunc();
             let ports = start..=start + more;
             let max_iterations = MaxIterations::Auto;
-            (
-                Pool4Entry { protocol: Protocol::Udp, prefix, ports, mark, max_iterations },
-                Owner { instance: 0, mark },
-            )
+            (Pool4Entry { protocol: Protocol::Udp, prefix, ports, mark, max_iterations }, instance)
         })
     }
 

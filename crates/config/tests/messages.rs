@@ -134,9 +134,6 @@ fn lists() {
             nat64("pool4 = [{ prefix = '192.0.2.1', port-range = '0', max-iterations = 0 }]"),
             nat64("pool4 = [{ prefix = '192.0.2.1', port-range = '0' }, '10.0.0.0/8']"),
             nat64(
-                "pool4 = ['192.0.2.0/24', { prefix = '192.0.2.7', protocol = 'UDP', port-range = '7-9', mark = 1 }]",
-            ),
-            nat64(
                 "bib = [{ protocol = 'TCP', ipv6-address = '2001:db8::1', ipv4-address = '192.0.2.1#65536' }]",
             ),
             nat64(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const REQUEST_BYTES_MAX: usize = 256 << 20;
 
 /// The kinds of translator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Translator {
     /// Stateless.

@@ -13,8 +13,8 @@ use crate::error::{Blame, Error, errno};
 use crate::globals::{self, no_suffix, not_subnet_scoped, pool6_length};
 use crate::pool4;
 
-/// How the instances were made, by name; those that are not in it by [`Framework::Netfilter`].
-pub type Frameworks = HashMap<String, Framework>;
+/// How the instances were made, by kind and name; those that are not in it by [`Framework::Netfilter`].
+pub type Frameworks = HashMap<(api::Translator, String), Framework>;
 
 /// What the changes are checked against besides the configuration.
 pub(crate) struct Context<'a> {
@@ -73,7 +73,7 @@ fn one(
             let at = position(config, translator, name)
                 .ok_or_else(|| Error::absent("The requested instance does not exist."))?;
             config.instances.remove(at);
-            context.frameworks.remove(name);
+            context.frameworks.remove(&(translator, name.clone()));
         }
         Change::InstanceFlush => {
             config
@@ -176,25 +176,26 @@ fn add_instance(
     framework: Framework,
     context: &mut Context<'_>,
 ) -> Result<(), Error> {
-    let (name, translator) = (&instance.name, instance.kind.translator());
-    if let Some(other) = config.instances.iter().find(|other| other.name == *name) {
-        let what = format!("This namespace already has a Jool instance named '{name}'.");
-        return Err(match other.kind.translator() == translator {
-            true => Error::exists(what),
-            false => {
-                Error::exists(what).with_help("it is of the other kind; names are unique over both kinds")
-            }
-        });
+    let (name, translator) = (&instance.name, instance.kind.translator().into());
+    if position(config, translator, name).is_some() {
+        return Err(Error::exists(format!("This namespace already has a Jool instance named '{name}'.")));
     }
-    let of = |name: &String| context.frameworks.get(name).copied().unwrap_or_default();
-    let takes_all =
-        |other: &Instance| other.kind.translator() == translator && of(&other.name) == Framework::Netfilter;
+    let takes_all = |other: &Instance| {
+        api::Translator::from(other.kind.translator()) == translator
+            && framework_of(context.frameworks, other) == Framework::Netfilter
+    };
     if framework == Framework::Netfilter && config.instances.iter().any(takes_all) {
         return Err(Error::exists("This namespace already has a Netfilter Jool instance."));
     }
-    context.frameworks.insert(name.clone(), framework);
+    context.frameworks.insert((translator, name.clone()), framework);
     config.instances.push(instance);
     Ok(())
+}
+
+/// How an instance was made.
+pub(crate) fn framework_of(frameworks: &Frameworks, instance: &Instance) -> Framework {
+    let key = (instance.kind.translator().into(), instance.name.clone());
+    frameworks.get(&key).copied().unwrap_or_default()
 }
 
 fn position(config: &Config, translator: api::Translator, name: &str) -> Option<usize> {
@@ -351,7 +352,7 @@ fn read_file(translator: api::Translator, name: &str, content: &str) -> Result<F
         .instances
         .try_into()
         .map_err(|_| Error::invalid("the file must have exactly one instance"))?;
-    Ok(File { instance, framework: framework_of(content) })
+    Ok(File { instance, framework: framework_in(content) })
 }
 
 /// A file replaces the instance: globals and tables are the file's, state stays (config 8).
@@ -370,7 +371,7 @@ fn file(
         return add_instance(config, new, framework, context);
     };
     let old = &config.instances[at];
-    if context.frameworks.get(&old.name).copied().unwrap_or_default() != framework {
+    if framework_of(context.frameworks, old) != framework {
         return Err(Error::invalid("Sorry; you can't change an instance's framework for now."));
     }
     if let (Kind::Nat64(old), Kind::Nat64(new)) = (&old.kind, &mut new.kind) {
@@ -408,7 +409,7 @@ fn soft_checks(instance: &Instance, ephemeral: (u16, u16)) -> Result<(), Error> 
 }
 
 /// The file's framework, which the configuration itself does not keep; only JSON files have one. It was checked before.
-fn framework_of(content: &str) -> Framework {
+fn framework_in(content: &str) -> Framework {
     type Root = HashMap<String, serde_json::Value>;
     let root = serde_json::Deserializer::from_str(content).into_iter::<Root>().next();
     let root = root.and_then(Result::ok).unwrap_or_default();

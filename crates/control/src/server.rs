@@ -199,7 +199,7 @@ async fn instances<D: Daemon>(State(shared): App<D>) -> Response {
         namespace,
         name: instance.name.clone(),
         translator: instance.kind.translator().into(),
-        framework: frameworks.get(&instance.name).copied().unwrap_or_default(),
+        framework: edit::framework_of(&frameworks, instance),
     };
     read::list(config.instances.iter().map(row).collect())
 }
@@ -337,7 +337,7 @@ impl<D: Daemon> Shared<D> {
 
     fn view(&self, named: &Named) -> Result<(Arc<Config>, usize, View), Error> {
         let (config, at) = self.find(named)?;
-        let view = self.daemon.engine().view(&named.name);
+        let view = self.daemon.engine().view(config.instances[at].kind.translator(), &named.name);
         let view = view.ok_or_else(|| Error::absent("the instance is just coming or going"))?;
         Ok((config, at, view))
     }
@@ -366,7 +366,7 @@ impl<D: Daemon> Shared<D> {
         self.daemon.change(edit).await?;
         if let Ok(mut frameworks) = outcome.await {
             let config = self.daemon.config();
-            frameworks.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
+            frameworks.retain(|(translator, name), _| edit::found(&config, *translator, name).is_ok());
             *self.frameworks.write().unwrap_or_else(PoisonError::into_inner) = frameworks;
         }
         Ok(())

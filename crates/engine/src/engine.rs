@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
-use xlat_config::Config;
+use xlat_config::{Config, Translator};
 use xlat_nat64::Gauges;
 use xlat_translate::policy::Hops;
 use xlat_translate::prefix_map::Seed;
@@ -228,7 +228,7 @@ impl Generation {
             .iter()
             .enumerate()
             .map(|(index, config)| {
-                let previous = self.instances.iter().find(|instance| instance.name == config.name);
+                let previous = self.find(config.kind.translator(), &config.name);
                 Instance::new(config, index, previous.map(Arc::as_ref), self.implicit, options).map(Arc::new)
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -244,6 +244,11 @@ impl Generation {
 }
 
 impl Generation {
+    /// The instance of this kind and name; an SIIT and a NAT64 may share one.
+    pub(crate) fn find(&self, kind: Translator, name: &str) -> Option<&Arc<Instance>> {
+        self.instances.iter().find(|instance| instance.translator() == kind && instance.name == name)
+    }
+
     /// Whom an IPv6 packet is offered to, one after the other: as the configuration has them.
     pub(crate) fn offered6(&self) -> impl Iterator<Item = &Instance> {
         self.instances.iter().map(Arc::as_ref)
@@ -269,8 +274,8 @@ impl Generation {
         }
         for instance in &self.instances {
             let Some(now) = instance.nat64() else { continue };
-            let was = old.instances.iter().find(|was| was.name == instance.name).and_then(|was| was.nat64());
-            let was = was.filter(|was| Arc::ptr_eq(&was.tables, &now.tables)).unwrap_or(now);
+            let same = |was: &&Nat64| Arc::ptr_eq(&was.tables, &now.tables);
+            let was = old.instances.iter().filter_map(|was| was.nat64()).find(same).unwrap_or(now);
             now.tables.reconfigure(&was.policy, &now.policy, &mut FlowEvents(now));
             // Workers may have taken ports again before they were told to be free.
             if retired {

@@ -121,10 +121,13 @@ impl Engine {
         }
     }
 
-    /// Position of an instance in the configuration: its number in the kernel.
+    /// Position of a stateful instance in the configuration: its number in the kernel.
     pub fn instance_index(&self, name: &str) -> Option<u32> {
         let generation = self.current().load_full();
-        let found = generation.instances.iter().position(|instance| instance.name == name)?;
+        let found = generation
+            .instances
+            .iter()
+            .position(|instance| instance.name == name && instance.nat64().is_some())?;
         u32::try_from(found).ok()
     }
 }

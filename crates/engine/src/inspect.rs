@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use xlat_config::Translator;
 use xlat_nat64::{BibInfo, Cursor, Gauges, SessionInfo};
 use xlat_translate::refused::HostAddresses;
 use xlat_translate::siit::SiitTables;
@@ -53,11 +54,11 @@ pub enum Untranslated {
 }
 
 impl Engine {
-    /// The instance of this name.
-    pub fn view(&self, name: &str) -> Option<View> {
+    /// The instance of this kind and name.
+    pub fn view(&self, kind: Translator, name: &str) -> Option<View> {
         let generation = self.current();
         let generation = generation.load();
-        let instance = generation.instances.iter().find(|instance| instance.name == name)?;
+        let instance = generation.find(kind, name)?;
         Some(View { instance: Arc::clone(instance), host: generation.host.clone() })
     }
 }

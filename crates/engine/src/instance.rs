@@ -139,6 +139,13 @@ impl Instance {
         }))
     }
 
+    pub(crate) fn translator(&self) -> model::Translator {
+        match &self.kind {
+            Kind::Nat64(_) => model::Translator::Nat64,
+            Kind::Siit(_) => model::Translator::Siit,
+        }
+    }
+
     pub(crate) fn nat64(&self) -> Option<&Nat64> {
         match &self.kind {
             Kind::Nat64(nat64) => Some(nat64),

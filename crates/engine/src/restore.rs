@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use xlat_config::Translator;
 use xlat_fastpath::flow;
 use xlat_nat64::{Events, Instant, Protocol, SessionInfo, TcpState, Timer, Transport4, Transport6};
 
@@ -25,7 +26,7 @@ impl Restoration {
 }
 
 impl Engine {
-    /// Takes up sessions of `instance` from a snapshot, each with the time it has left now (`now_ms`, the workers' clock).
+    /// Takes up sessions of the stateful `instance` from a snapshot, each with the time it has left now (`now_ms`, the workers' clock).
     /// Whether the kernel repeats them only [`Engine::restore_flows`] knows, which comes after.
     pub fn restore(
         &self,
@@ -36,8 +37,7 @@ impl Engine {
         let mut result = Restoration::default();
         let _unchanged = self.hold();
         let generation = self.current().load_full();
-        let found = generation.instances.iter().find(|found| found.name == instance);
-        let nat64 = found.and_then(|found| found.nat64());
+        let nat64 = generation.find(Translator::Nat64, instance).and_then(|found| found.nat64());
         for session in sessions {
             let session = SessionInfo { promoted: false, ..session };
             result.count(nat64.is_some_and(|nat64| {

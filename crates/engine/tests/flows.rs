@@ -216,7 +216,7 @@ fn a_restart_takes_up_what_the_kernel_and_the_snapshot_have() {
         send(&mut worker, &question("64:ff9b::203.0.113.16", 1000 + port), 1 + usize::from(port % 4));
     }
     let mut snapshot = Vec::new();
-    let view = old.view("first").unwrap();
+    let view = old.view(xlat_config::Translator::Nat64, "first").unwrap();
     assert_eq!(view.sessions(xlat_nat64::Cursor::default(), 100, &mut snapshot), None);
     let flows = kernel.flows.lock().unwrap().clone();
     assert_eq!((snapshot.len(), flows.len()), (20, 5));
@@ -247,7 +247,7 @@ fn a_restart_takes_up_what_the_kernel_and_the_snapshot_have() {
     }
     assert_eq!(new.gauges()[0].gauges.sessions, [0, 20, 0]);
     let mut sessions = Vec::new();
-    new.view("first").unwrap().sessions(xlat_nat64::Cursor::default(), 100, &mut sessions);
+    new.view(xlat_config::Translator::Nat64, "first").unwrap().sessions(xlat_nat64::Cursor::default(), 100, &mut sessions);
     assert!(flows.len() <= sessions.iter().filter(|session| session.promoted).count());
 
     new.add_statistics(&old.statistics());

@@ -200,7 +200,7 @@ fn a_file_replaces_what_is_there() {
     };
     let (mut config, mut frameworks) = (Config::default(), Frameworks::new());
     load(text("80-90", "64:ff9b::/96", "iptables"), &mut config, &mut frameworks).unwrap();
-    assert_eq!(frameworks.get("i"), Some(&Framework::Iptables));
+    assert_eq!(frameworks.get(&(api::Translator::Nat64, "i".to_owned())), Some(&Framework::Iptables));
     for (content, what) in [
         (text("80-40000", "64:ff9b::/96", "iptables"), "ephemeral range"),
         (text("80", "64:ff9b:1::/96", "iptables"), "you can't change a NAT64 instance's pool6"),

@@ -154,6 +154,38 @@ fn marks_choose_the_set() {
     assert_eq!(send(1, Protocol::Udp, 1), Err(Refusal::MaskDomainNotFound), "asked for also when mapped");
 }
 
+/// Sets of two marks that share ports never give one out twice, and what either gives back the other can have.
+#[test]
+fn marks_may_share_ports() {
+    let line = |mark, first_port, last_port| Pool4Entry {
+        protocol: Protocol::Udp,
+        prefix: "192.0.2.1/32".parse().unwrap(),
+        first_port,
+        last_port,
+        mark,
+        max_iterations: None,
+    };
+    let config = PolicyConfig { pool4: vec![line(0, 10, 13), line(7, 12, 15)], ..PolicyConfig::default() };
+    let mut world = World::new(config);
+    let send = |world: &World, mark, n| {
+        let packet =
+            Outbound { protocol: Protocol::Udp, src: client(n, 1), dst: server(1, 1), mark, tcp: SYN };
+        world.tables.outbound(&world.policy, &packet, world.now, &mut ())
+    };
+    let mut given: Vec<_> = (1..=4).map(|n| send(&world, 7, n).unwrap()).collect();
+    given.extend((5..=6).map(|n| send(&world, 0, n).unwrap()));
+    given.sort();
+    assert_eq!(given, (10..=15).map(|port| mask(1, port)).collect::<Vec<_>>());
+    for mark in [0, 7] {
+        assert_eq!(send(&world, mark, 7), Err(Refusal::PoolExhausted), "mark {mark}");
+    }
+    world.wait(303_000);
+    let again: Vec<_> = (11..=14).map(|n| send(&world, 0, n).unwrap()).collect();
+    assert_eq!(again.len(), 4, "also what the other set had");
+    assert_eq!(send(&world, 0, 15), Err(Refusal::PoolExhausted));
+    assert!(send(&world, 7, 15).is_ok());
+}
+
 #[test]
 fn an_empty_pool_is_the_hosts_address() {
     let implicit = |addr: Option<Transport4>| PolicyConfig {

@@ -22,7 +22,7 @@ const QUEUE: usize = 16_384;
 /// Longest name of an instance in bytes.
 const NAME_MAX: usize = 15;
 
-/// The prefixes of the instances, by name.
+/// The prefixes of the stateful instances, by name: others have nothing to log.
 type Prefixes = Arc<Mutex<HashMap<String, Pool6>>>;
 
 /// The writing thread.
@@ -59,8 +59,8 @@ impl FlowLog {
     /// Tells of a new configuration.
     pub(super) fn configure(&self, config: &Config) {
         let prefix = |instance: &xlat_config::Instance| {
-            let pool6 = instance.kind.pool6().and_then(|prefix| Pool6::new(prefix).ok())?;
-            Some((instance.name.clone(), pool6))
+            let xlat_config::Kind::Nat64(nat64) = &instance.kind else { return None };
+            Some((instance.name.clone(), Pool6::new(nat64.pool6).ok()?))
         };
         let prefixes = config.instances.iter().filter_map(prefix).collect();
         *self.prefixes.lock().unwrap_or_else(PoisonError::into_inner) = prefixes;

@@ -278,8 +278,8 @@ impl Daemon {
         let state_dir = self.state_dir.as_deref();
         let changed = self.host.update(plan(&config, addresses, state_dir)).await.map_err(Failure::from);
         // The kernel knows instances by their place: none may be taken for another meanwhile.
-        let places =
-            |config: &Config| config.instances.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+        let place = |one: &xlat_config::Instance| (one.kind.translator(), one.name.clone());
+        let places = |config: &Config| config.instances.iter().map(place).collect::<Vec<_>>();
         let moved = places(&self.config) != places(&config);
         self.tell_kernel(|kernel, _| kernel.hand_over_all(moved));
         let changed = match changed {

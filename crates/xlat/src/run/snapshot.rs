@@ -81,7 +81,7 @@ impl Snapshot {
         let statistics = engine.statistics().named().map(|(name, count)| (name.to_owned(), count)).collect();
         put(&mut out, &head(statistics)?)?;
         for instance in &config.instances {
-            let Some(view) = engine.view(&instance.name) else { continue };
+            let Some(view) = engine.view(instance.kind.translator(), &instance.name) else { continue };
             let mut cursor = Some(Cursor::default());
             while let Some(from) = cursor {
                 let mut sessions = Vec::with_capacity(PART);
