@@ -204,8 +204,7 @@ fn pool4_blocks(config: &Config, found: &mut Diagnostics) -> Blocks {
     let mut entries = Vec::new();
     for (instance, nat64) in config.instances.iter().enumerate() {
         if let Kind::Nat64(nat64) = &nat64.kind {
-            entries
-                .extend(nat64.pool4.iter().enumerate().map(|(element, entry)| (instance, element, entry)));
+            entries.extend(nat64.pool4.iter().enumerate().map(|(element, entry)| (instance, element, entry)));
         }
     }
     // Outer prefixes first: a new one can then only lie within those that are there.

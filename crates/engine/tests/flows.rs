@@ -247,7 +247,11 @@ fn a_restart_takes_up_what_the_kernel_and_the_snapshot_have() {
     }
     assert_eq!(new.gauges()[0].gauges.sessions, [0, 20, 0]);
     let mut sessions = Vec::new();
-    new.view(xlat_config::Translator::Nat64, "first").unwrap().sessions(xlat_nat64::Cursor::default(), 100, &mut sessions);
+    new.view(xlat_config::Translator::Nat64, "first").unwrap().sessions(
+        xlat_nat64::Cursor::default(),
+        100,
+        &mut sessions,
+    );
     assert!(flows.len() <= sessions.iter().filter(|session| session.promoted).count());
 
     new.add_statistics(&old.statistics());
