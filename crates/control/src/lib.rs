@@ -8,6 +8,7 @@
 
 mod access;
 pub mod api;
+pub mod capture;
 mod client;
 mod door;
 mod edit;

@@ -28,16 +28,35 @@ where
 {
     let body = stream::iter(std::iter::from_fn(move || {
         let rows = step()?;
-        let mut text = Vec::new();
-        for row in &rows {
-            // Rows are plain data: writing them to memory does not fail.
-            if serde_json::to_writer(&mut text, row).is_ok() {
-                text.push(b'\n');
-            }
-        }
-        Some(Ok::<_, std::convert::Infallible>(Bytes::from(text)))
+        Some(Ok::<_, std::convert::Infallible>(text(&rows)))
     }));
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+}
+
+/// Lines of JSON out of something that waits for rows, until it gives `None` or the client goes.
+pub(crate) fn stream_lines<S, R, F, W>(state: S, next: F) -> Response
+where
+    S: Send + 'static,
+    R: Serialize,
+    F: Fn(S) -> W + Send + 'static,
+    W: Future<Output = Option<(Vec<R>, S)>> + Send + 'static,
+{
+    let body = stream::unfold((state, next), |(state, next)| async move {
+        let (rows, state) = next(state).await?;
+        Some((Ok::<_, std::convert::Infallible>(text(&rows)), (state, next)))
+    });
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+}
+
+fn text<R: Serialize>(rows: &[R]) -> Bytes {
+    let mut text = Vec::new();
+    for row in rows {
+        // Rows are plain data: writing them to memory does not fail.
+        if serde_json::to_writer(&mut text, row).is_ok() {
+            text.push(b'\n');
+        }
+    }
+    text.into()
 }
 
 /// Lines out of a list that is there already.

@@ -27,7 +27,7 @@ use crate::door::{Admitted, Door};
 use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::error::{Blame, Error, errno};
 use crate::read::{self, Wanted};
-use crate::{globals, pool4};
+use crate::{capture, globals, pool4};
 
 /// A change of the configuration, made where the configuration lives.
 pub type Edit = Box<dyn FnOnce(&mut Config) -> Result<(), Error> + Send>;
@@ -42,6 +42,16 @@ pub trait Daemon: Send + Sync + 'static {
 
     /// First and last port that the host gives to its own sockets.
     fn ephemeral_ports(&self) -> (u16, u16);
+
+    /// Begins to show packets that are not passed on.
+    ///
+    /// # Errors
+    ///
+    /// Where too many look already.
+    fn capture(&self, wanted: capture::Wanted) -> Result<capture::Source, Error>;
+
+    /// The name of the interface with this index.
+    fn interface_name(&self, index: u32) -> Option<String>;
 
     /// Edits the configuration, checks the result as a whole, and answers when it is in force in the data path. On any error
     /// everything stays as it was.
@@ -68,6 +78,7 @@ pub async fn serve<D: Daemon>(listener: StdUnixListener, daemon: D, uid: u32) ->
         .route("/v1/status", get(status))
         .route("/v1/instances", get(instances))
         .route("/v1/changes", post(changes))
+        .route("/v1/capture", get(capture::capture))
         .nest("/v1/instances/{translator}/{name}", instance)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_path)
@@ -79,14 +90,14 @@ pub async fn serve<D: Daemon>(listener: StdUnixListener, daemon: D, uid: u32) ->
 }
 
 /// What all requests share.
-struct Shared<D> {
-    daemon: D,
+pub(crate) struct Shared<D> {
+    pub(crate) daemon: D,
     frameworks: RwLock<Frameworks>,
     /// Held while a change is made: what it was checked against must not move.
     changing: Mutex<()>,
 }
 
-type App<D> = State<Arc<Shared<D>>>;
+pub(crate) type App<D> = State<Arc<Shared<D>>>;
 
 impl Connected<IncomingStream<'_, Door>> for Admitted {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
@@ -169,7 +180,7 @@ struct Set {
 }
 
 /// A query string with our form of errors.
-struct Asked<T>(T);
+pub(crate) struct Asked<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Error;

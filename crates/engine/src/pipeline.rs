@@ -128,6 +128,7 @@ pub(crate) fn process(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Ver
 fn refuse_looped(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
     let why = Reason::Pipeline(Pipeline::Looped);
     context.tools.counters.reason(why);
+    context.out.stopped(packet, context.origin, Verdict::Dropped(why));
     let answer = match version(packet) {
         6 => Answer::unreachable6(ADDRESS_UNREACHABLE6),
         _four => Answer::unreachable4(HOST_UNREACHABLE4),
@@ -179,6 +180,7 @@ fn settle(context: &mut Context<'_>, packet: &mut Buffer<'_>, result: Result<Don
     };
     if let Some(reason) = stop.verdict.reason() {
         context.tools.counters.reason(reason);
+        context.out.stopped(packet, context.origin, stop.verdict);
     }
     if context.gives_back(&stop) {
         context.out.give_back(packet);
@@ -247,7 +249,10 @@ fn segments(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
                 verdict = take(context, &mut segment);
             }
         }
-        Err(_bad) => context.tools.counters.reason(Reason::Pipeline(Pipeline::SegmentationFailed)),
+        Err(_bad) => {
+            context.tools.counters.reason(Reason::Pipeline(Pipeline::SegmentationFailed));
+            context.out.stopped(packet, context.origin, failed);
+        }
     }
     context.tools.segment = scratch;
     verdict

@@ -43,6 +43,10 @@ pub trait Output {
 
     /// Notes what is about to become of a packet, where `logging-debug` asks for it. Must not block.
     fn trace(&mut self, _explanation: &Explanation) {}
+
+    /// Notes that a packet ends here or is none of our business. `packet` is what came in; after the first half of a hairpin
+    /// it is what that made of it. Must not block.
+    fn stopped(&mut self, _packet: &Buffer<'_>, _origin: Origin, _verdict: Verdict) {}
 }
 
 /// What `logging-bib` and `logging-session` ask for.

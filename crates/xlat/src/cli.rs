@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
+use ipnet::IpNet;
 
 /// Where the configuration is looked for unless told otherwise.
 pub(crate) const CONFIG: &str = "/etc/xlat/xlat.toml";
@@ -66,6 +67,17 @@ Examples:
   xlat explain --config siit.toml 192.0.2.16 198.51.100.8 icmp
   xlat explain --config nat64.toml --packet 6000000000083a40...";
 
+const CAPTURE_EXAMPLES: &str = "\
+Shows packets that the translator does not pass on, as they come, until Ctrl-C. The names of reasons are those of
+`xlat stats display` and docs/drop-reasons.md. Without --reason: all that end here, but not what the host gets back or what only
+waits for its other fragments.
+
+Examples:
+  xlat capture
+  xlat capture --within 2001:db8::8/128 --reason hop-limit-exceeded
+  xlat capture --write drops.pcapng --count 100
+  xlat capture --write - | wireshark -k -i -       the reason is each packet's comment";
+
 const DEMO_EXAMPLES: &str = "\
 Needs no configuration and changes nothing of this host. Without root it works in a user namespace.
 
@@ -91,6 +103,9 @@ pub(crate) enum Command {
     /// Say what runs here: daemon, kernel programs, flows, and why packets went which way
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
+    /// Show packets that are dropped, and why: as lines, or as pcapng for Wireshark
+    #[command(after_help = CAPTURE_EXAMPLES)]
+    Capture(Capture),
     /// End the daemon of this network namespace
     #[command(after_help = STOP_EXAMPLES)]
     Stop(Stop),
@@ -161,6 +176,34 @@ pub(crate) struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Capture {
+    /// The translator's device
+    #[arg(long, value_name = "NAME", default_value = "xlat0")]
+    pub(crate) device: String,
+    /// Write pcapng to this file, `-` for standard output, instead of lines
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) write: Option<PathBuf>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only packets with this reason; may be given several times
+    #[arg(short, long = "reason", value_name = "NAME")]
+    pub(crate) reasons: Vec<String>,
+    /// Only packets from or to an address in here
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) within: Option<IpNet>,
+    /// End after so many packets
+    #[arg(short, long, value_name = "NUMBER", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) seconds: Option<u64>,
+    /// Keep so many bytes of each packet
+    #[arg(short, long, value_name = "BYTES", default_value_t = xlat_control::capture::SNAP_LENGTH)]
+    pub(crate) snap_length: u32,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
 mod check;
 mod cli;
 mod demo;
@@ -43,6 +44,7 @@ fn execute(command: Command) -> Outcome<ExitCode> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Capture(arguments) => capture::capture(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments).map(|()| ExitCode::SUCCESS),

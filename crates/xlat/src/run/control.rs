@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use xlat_config::{Config, Kind, Place, validate};
+use xlat_control::capture::{Source, Wanted};
 use xlat_control::{Blame, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::privileges::drop_thread_capabilities;
 
+use super::capture::Tap;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 
@@ -30,10 +32,15 @@ pub(super) struct Control {
 
 impl Control {
     /// Takes the socket's name and starts to answer. The API is an offer: where it cannot be made the packets go on.
-    pub(super) fn start(config: &Config, engine: Arc<Engine>) -> Self {
+    pub(super) fn start(
+        config: &Config,
+        engine: Arc<Engine>,
+        tap: Arc<Tap>,
+        addresses: watch::Receiver<HostAddresses>,
+    ) -> Self {
         let (sender, requests) = mpsc::channel(WAITING);
         let (publisher, config_now) = watch::channel(Arc::new(config.clone()));
-        let api = Api { engine, config: config_now, requests: sender };
+        let api = Api { engine, tap, addresses, config: config_now, requests: sender };
         if let Err(failure) = answer(&config.device.name, api) {
             tracing::warn!("there is no API: {failure}");
         }
@@ -122,6 +129,8 @@ fn answer(device: &str, api: Api) -> Outcome {
 /// What the server sees of the daemon.
 struct Api {
     engine: Arc<Engine>,
+    tap: Arc<Tap>,
+    addresses: watch::Receiver<HostAddresses>,
     config: watch::Receiver<Arc<Config>>,
     requests: mpsc::Sender<Request>,
 }
@@ -137,6 +146,16 @@ impl Daemon for Api {
 
     fn ephemeral_ports(&self) -> (u16, u16) {
         host::own_ports()
+    }
+
+    fn capture(&self, wanted: Wanted) -> Result<Source, Error> {
+        self.tap.open(wanted)
+    }
+
+    fn interface_name(&self, index: u32) -> Option<String> {
+        let addresses = self.addresses.borrow();
+        let found = addresses.interfaces.iter().find(|interface| interface.index == index);
+        found.map(|interface| interface.name.clone())
     }
 
     async fn change(&self, edit: Edit) -> Result<(), Error> {

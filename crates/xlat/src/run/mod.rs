@@ -1,6 +1,7 @@
 //! `xlat run`: the daemon. Sets the host up, starts the workers, and from then on only watches: signals, the host's
 //! addresses, the service manager. Packets never pass through this thread.
 
+mod capture;
 mod control;
 mod counters;
 mod data_path;
@@ -31,6 +32,7 @@ use crate::cli;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 use crate::logging;
+use capture::Tap;
 use control::Control;
 use data_path::DataPath;
 use flow_log::FlowLog;
@@ -165,8 +167,9 @@ impl Daemon {
             tun.set_persistent(true)?;
             kernel.start(&config, &now, device, &engine)?;
         }
+        let tap = Arc::<Tap>::default();
         let workers = Workers::start(tun, WorkerOptions::default(), |_| {
-            Box::new(DataPath::new(engine.worker(), flow_log.sender(), device))
+            Box::new(DataPath::new(engine.worker(), flow_log.sender(), Arc::clone(&tap), device))
         })?;
         let host = Host::apply(HostPlan {
             adopt: was_left,
@@ -175,7 +178,7 @@ impl Daemon {
         })
         .await?;
         (fresh.0, unfinished.0) = (None, None);
-        let control = Control::start(&config, Arc::clone(&engine));
+        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone());
         let mut daemon = Self {
             path: arguments.config.clone(),
             state_dir,

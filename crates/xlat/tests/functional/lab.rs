@@ -173,7 +173,7 @@ fn start(node: u32, folder: &Path) -> Background {
 }
 
 /// The program under test, in the node of a process.
-fn program(node: u32) -> Command {
+pub(crate) fn program(node: u32) -> Command {
     let mut command = xlat_netlab::command("nsenter");
     command.arg(format!("--net=/proc/{node}/ns/net")).args(["--", env!("CARGO_BIN_EXE_xlat")]);
     command
