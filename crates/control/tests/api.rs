@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use xlat_config::{Config, EamEntry, Instance, Kind, Siit};
 use xlat_control::api::{Changes, Eam, Status, Translator};
-use xlat_control::{Change, Client, ClientError, Daemon, Edit, Error, listen, path, server};
+use xlat_control::{Change, Client, ClientError, Daemon, Edit, Error, capture, listen, path, server};
 use xlat_engine::{Engine, EngineOptions};
 use xlat_translate::policy::Hops;
 
@@ -23,6 +23,15 @@ struct Fake {
 }
 
 impl Daemon for Fake {
+    /// Nothing is dropped here: its lines end at once.
+    fn capture(&self, wanted: capture::Wanted) -> Result<capture::Source, Error> {
+        Ok(capture::channel(wanted).1)
+    }
+
+    fn interface_name(&self, _index: u32) -> Option<String> {
+        None
+    }
+
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.lock().unwrap())
     }
