@@ -92,10 +92,10 @@ impl List {
 }
 
 /// A time to wait, cut into one step and what is left after it, in 256ths of the step and rounded up. Asked about again
-/// (`asks`) is a session after the greatest step that is not too long, whatever is left.
-fn cut(ticks: u32, asks: bool) -> (List, u8) {
+/// (`asks`) is a session after the greatest step that is not too long, whatever is left; `most` limits that step.
+fn cut(ticks: u32, asks: bool, most: u32) -> (List, u8) {
     let ticks = ticks.clamp(1, u32::MAX / 2);
-    let step = ticks.ilog2() as u8;
+    let step = ticks.min(most.max(1)).ilog2() as u8;
     let over = (u64::from(ticks - (1 << step)) << 8).div_ceil(1 << step);
     match u8::try_from(over) {
         Ok(over) => (List(List::STEPS.0 + step), over),
@@ -113,11 +113,14 @@ impl Shard {
     /// Restarts a session's lifetime.
     pub(crate) fn refresh(&mut self, number: u32, timer: Timer, tick: u32) {
         let session = &mut self.records[number];
-        if session.list == List::of(timer) && tick - session.stamp < REFRESH {
+        let recent = session.timer == timer && tick - session.stamp < REFRESH;
+        if session.list == List::of(timer) && recent {
             return;
         }
         session.timer = timer;
-        session.traffic.restart();
+        if !(recent && session.list.step().is_some()) {
+            session.traffic.restart();
+        }
         self.move_to(number, List::of(timer), tick);
     }
 
@@ -135,8 +138,15 @@ impl Shard {
     }
 
     /// Lets a session end after so many ticks, unless something is seen of it.
-    pub(crate) fn wait(&mut self, number: u32, ticks: u32, tick: u32) {
-        let (list, rest) = cut(ticks, self.records[number].traffic.is_promoted());
+    pub(crate) fn wait(&mut self, policy: &Policy, number: u32, ticks: u32, tick: u32) {
+        let session = &self.records[number];
+        let asks = session.traffic.is_promoted();
+        // Who is told of a session hears of it well before he would let it end.
+        let most = match asks && policy.announces() {
+            true => in_ticks(millis(policy.lifetime(session.timer))) / 2,
+            false => u32::MAX,
+        };
+        let (list, rest) = cut(ticks, asks, most);
         self.move_to(number, if ticks == 0 { List::SILENT } else { list }, tick);
         self.records[number].rest = rest;
     }
@@ -168,17 +178,17 @@ impl Shard {
         }
     }
 
-    /// The answer: the other path last saw something at `last`.
-    pub(crate) fn answered(&mut self, policy: &Policy, number: u32, last: Instant, now: Instant) {
+    /// The answer: the other path last saw something at `last`. `false` if nobody asks any more.
+    pub(crate) fn answered(&mut self, policy: &Policy, number: u32, last: Instant, now: Instant) -> bool {
         let session = &self.records[number];
         // Nobody asked any more: a packet came this way.
         if session.list != List::ASKED {
-            return;
+            return false;
         }
-        let end = last.plus(policy.lifetime(session.timer));
-        let left = in_ticks(end.0.saturating_sub(now.0));
+        let left = in_ticks(millis(policy.lifetime_since(session.timer, last, now)));
         let tick = self.latest;
-        self.wait(number, left, tick);
+        self.wait(policy, number, left, tick);
+        true
     }
 
     /// Time that a session has left if nothing is seen of it; of a promoted one this path knows the least it has.
@@ -207,7 +217,7 @@ impl Shard {
             return self.ask(env, number);
         }
         match list.step().map(|step| rest(step, noted)) {
-            Some(left) if left != 0 => self.wait(number, left, env.tick),
+            Some(left) if left != 0 => self.wait(env.policy, number, left, env.tick),
             _ => self.time_out(env, number),
         }
     }
@@ -241,7 +251,7 @@ mod tests {
         fn steps_take_as_long_as_the_whole(ticks in 1u32..=u32::MAX / 2) {
             let (mut left, mut waited) = (ticks, 0u64);
             while left != 0 {
-                let (list, of_256) = cut(left, false);
+                let (list, of_256) = cut(left, false, u32::MAX);
                 let step = list.step().unwrap();
                 waited += 1 << step;
                 left = rest(step, of_256);

@@ -56,6 +56,11 @@ pub trait Events {
     fn session_created(&mut self, _session: &SessionInfo) {}
     /// A session went. Precedes `bib_removed` when both go.
     fn session_removed(&mut self, _session: &SessionInfo) {}
+    /// Traffic made a session, changed its state, or keeps it alive: told where [`PolicyConfig::announce`] asks for it, of
+    /// the latter only now and then. `expires_in` holds from now on.
+    ///
+    /// [`PolicyConfig::announce`]: crate::PolicyConfig::announce
+    fn session_updated(&mut self, _session: &SessionInfo) {}
     /// Nobody claimed a stored SYN: answer its sender with ICMPv4 3/3 (ICMPv6 1/4 if the bytes are IPv6).
     fn stored_syn_expired(&mut self, _original: &[u8]) {}
     /// An established connection was silent for its lifetime: send the keepalive to the IPv6 client.

@@ -38,6 +38,9 @@ impl Tables {
                     let seen = Seen { protocol, side: Side::V4, mark: None, plain };
                     shard.seen(&mut env, session, seen);
                 }
+                if policy.announces() {
+                    shard.announce(&mut env, session);
+                }
                 return Ok(client);
             }
         }

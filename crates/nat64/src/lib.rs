@@ -11,6 +11,7 @@
 
 mod ageing;
 mod ahead;
+mod announce;
 mod events;
 mod fifo;
 mod hash;
@@ -29,6 +30,7 @@ mod restore;
 mod shard;
 mod slab;
 mod stored;
+mod synchronise;
 mod tables;
 mod tcp;
 mod types;

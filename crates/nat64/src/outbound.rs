@@ -38,13 +38,16 @@ impl Tables {
                 (bib, Some(bib))
             }
         };
-        if policy.promotes(packet.protocol)
-            && let Some(session) = session
-        {
-            let Outbound { protocol, mark, tcp, .. } = *packet;
-            let plain = tcp == TcpFlags::default();
-            let seen = Seen { protocol, side: Side::V6, mark: Some(mark), plain };
-            shard.seen(&mut env, session, seen);
+        if let Some(session) = session {
+            if policy.promotes(packet.protocol) {
+                let Outbound { protocol, mark, tcp, .. } = *packet;
+                let plain = tcp == TcpFlags::default();
+                let seen = Seen { protocol, side: Side::V6, mark: Some(mark), plain };
+                shard.seen(&mut env, session, seen);
+            }
+            if policy.announces() {
+                shard.announce(&mut env, session);
+            }
         }
         Ok(shard.records.bib[bib].mask())
     }

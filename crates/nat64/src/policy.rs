@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use crate::pool4::{Plan, Pool4, Set};
-use crate::types::{Protocol, Timer, Transport4, Transport6, millis};
+use crate::types::{Instant, Protocol, Timer, Transport4, Transport6, millis};
 
 /// Addresses that pool4 may have per protocol, all marks together: the size of a /16.
 const MAX_POOL4_ADDRESSES: u64 = 65_536;
@@ -53,6 +53,8 @@ pub struct PolicyConfig {
     pub limits: Limits,
     /// What a faster path may repeat.
     pub promotion: Promotion,
+    /// `ss-enabled`: [`Events::session_updated`](crate::Events::session_updated) is told.
+    pub announce: bool,
 }
 
 /// What a faster path may repeat ([`Events::promote`](crate::Events::promote)). Sessions are taken back from it whenever
@@ -82,6 +84,7 @@ impl Default for PolicyConfig {
             maximum_simultaneous_opens: 10,
             limits: Limits::default(),
             promotion: Promotion::default(),
+            announce: false,
         }
     }
 }
@@ -278,8 +281,17 @@ impl Policy {
         Duration::from_millis(self.lifetimes[timer.index()])
     }
 
+    /// What is left at `now` of the lifetime of a session that was last seen at `last`.
+    pub(crate) fn lifetime_since(&self, timer: Timer, last: Instant, now: Instant) -> Duration {
+        Duration::from_millis(last.plus(self.lifetime(timer)).0.saturating_sub(now.0))
+    }
+
     pub(crate) fn promotes(&self, protocol: Protocol) -> bool {
         self.config.promotion.protocols[protocol.index()]
+    }
+
+    pub(crate) fn announces(&self) -> bool {
+        self.config.announce
     }
 
     pub(crate) fn generation(&self) -> u32 {

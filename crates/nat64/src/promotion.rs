@@ -111,7 +111,12 @@ impl Tables {
             return;
         }
         match last {
-            Some(last) => shard.answered(policy, number, last, now),
+            Some(last) => {
+                if shard.answered(policy, number, last, now) && policy.announces() {
+                    let left = policy.lifetime_since(shard.records[number].timer, last, now);
+                    shard.tell(&mut env, number, left);
+                }
+            }
             None => shard.demote(&mut env, number),
         }
     }

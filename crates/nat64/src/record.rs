@@ -5,6 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::{Index, IndexMut};
 
 use crate::ageing::List;
+use crate::announce::Told;
 use crate::events::BibInfo;
 use crate::fifo::{Fifo, Linked, Links};
 use crate::promotion::Traffic;
@@ -70,6 +71,7 @@ pub(crate) struct Session {
     /// In the list of a step: what is left after it, in 256ths of it. In that of the asked: how often.
     pub(crate) rest: u8,
     pub(crate) traffic: Traffic,
+    pub(crate) told: Told,
 }
 
 impl Session {

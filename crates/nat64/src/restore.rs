@@ -76,7 +76,7 @@ impl Tables {
 
 impl Shard {
     /// Gives a session the time that it has left.
-    fn resume(&mut self, env: &mut Env<'_>, number: u32, session: &SessionInfo) {
+    pub(crate) fn resume(&mut self, env: &mut Env<'_>, number: u32, session: &SessionInfo) {
         // Closing meanwhile: the other path must not have it.
         if session.promoted && self.records[number].timer != session.timer {
             env.events.demote(session);
@@ -85,12 +85,12 @@ impl Shard {
         self.records[number].traffic.resume(session.promoted);
         let left = session.expires_in.min(env.policy.lifetime(session.timer));
         let least = u32::from(session.promoted);
-        self.wait(number, in_ticks(millis(left)).max(least), env.tick);
+        self.wait(env.policy, number, in_ticks(millis(left)).max(least), env.tick);
     }
 }
 
 /// State and timer of a session, as far as they go together.
-fn lawful(session: &SessionInfo) -> (TcpState, Timer) {
+pub(crate) fn lawful(session: &SessionInfo) -> (TcpState, Timer) {
     let state = session.state.unwrap_or(TcpState::Established);
     let timer = match (session.protocol, session.timer) {
         (Protocol::Udp, _) => Timer::Udp,

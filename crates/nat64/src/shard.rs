@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 use crate::ageing::{List, tick};
+use crate::announce::Told;
 use crate::events::{BibInfo, Events, SessionInfo};
 use crate::fifo::{Fifo, Links};
 use crate::hash::Hasher;
@@ -227,7 +228,8 @@ impl Shard {
             Verdict::Keep => {}
             Verdict::Restart(timer) => self.refresh(number, timer, env.tick),
             Verdict::Enter(state, timer) => {
-                self.records[number].state = state;
+                let session = &mut self.records[number];
+                (session.state, session.told) = (state, Told::never(env.tick));
                 if held && let Some(original) = self.held.remove(&number) {
                     env.shared.syns.let_go(&original);
                 }
@@ -350,6 +352,7 @@ impl Shard {
             list: List::of(new.timer),
             rest: 0,
             traffic: Traffic::default(),
+            told: Told::never(env.tick),
         };
         let number = self.records.insert(session).ok_or(Refusal::TableFull)?;
         self.enlist(number, List::of(new.timer), env.tick);

@@ -17,4 +17,5 @@ mod promotion;
 mod reload;
 mod restore;
 mod stored_syns;
+mod synchronise;
 mod tcp;

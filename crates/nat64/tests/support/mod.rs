@@ -61,6 +61,8 @@ pub(crate) struct Log {
     pub(crate) promoted: Vec<(SessionInfo, u32)>,
     pub(crate) demoted: Vec<SessionInfo>,
     pub(crate) idle: Vec<SessionInfo>,
+    /// What other translators would be told.
+    pub(crate) updated: Vec<SessionInfo>,
     /// Ports that have an entry, as told.
     pub(crate) ports: BTreeSet<(Protocol, Transport4)>,
 }
@@ -77,6 +79,9 @@ impl Events for Log {
     }
     fn session_removed(&mut self, session: &SessionInfo) {
         self.session_removed.push(*session);
+    }
+    fn session_updated(&mut self, session: &SessionInfo) {
+        self.updated.push(*session);
     }
     fn stored_syn_expired(&mut self, original: &[u8]) {
         self.syns_expired.push(original.to_vec());
