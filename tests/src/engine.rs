@@ -80,6 +80,7 @@ impl Subject for Bare {
             secret: *b"a secret of test",
             shards: 2,
             flows: None,
+            peers: None,
         };
         let engine: Arc<Engine> =
             Engine::new(&loaded.config, addresses, options).map_err(|e| e.to_string())?;

@@ -83,6 +83,7 @@ impl Server {
             secret: [7; 16],
             shards: 1,
             flows: None,
+            peers: None,
         };
         let engine = Engine::new(&config, Default::default(), options).unwrap();
         let config = Arc::new(Mutex::new(Arc::new(config)));

@@ -17,6 +17,7 @@ use crate::counters::{Counters, Statistics};
 use crate::flows::{FlowEvents, FlowSink};
 use crate::instance::{Instance, Nat64};
 use crate::limiter::Rate;
+use crate::peers::SessionSink;
 use crate::worker::{Worker, error_rate};
 
 /// Milliseconds between two rounds of [`Worker::tick`] that do anything.
@@ -37,6 +38,8 @@ pub struct EngineOptions {
     pub shards: usize,
     /// Who repeats flows in the kernel, if anybody does.
     pub flows: Option<Arc<dyn FlowSink>>,
+    /// Who passes on to other translators what instances tell of their sessions, if anybody does.
+    pub peers: Option<Arc<dyn SessionSink>>,
 }
 
 /// A configuration that cannot be compiled. The checks of `xlat-config` find all of these first, with their place.
@@ -247,6 +250,11 @@ impl Generation {
     /// The instance of this kind and name; an SIIT and a NAT64 may share one.
     pub(crate) fn find(&self, kind: Translator, name: &str) -> Option<&Arc<Instance>> {
         self.instances.iter().find(|instance| instance.translator() == kind && instance.name == name)
+    }
+
+    /// The stateful instance of this name.
+    pub(crate) fn nat64(&self, name: &str) -> Option<&Nat64> {
+        self.find(Translator::Nat64, name).and_then(|instance| instance.nat64())
     }
 
     /// Whom an IPv6 packet is offered to, one after the other: as the configuration has them.

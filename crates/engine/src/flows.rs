@@ -46,7 +46,7 @@ pub(crate) fn promotion(flows: Option<&Flows>, sees_all: bool, drops_echo: bool)
     }
 }
 
-/// Passes on what the tables of an instance tell of its flows, and nothing else.
+/// Passes on what the tables of an instance tell of its flows to the kernel and to other translators, and nothing else.
 pub(crate) struct FlowEvents<'a>(pub(crate) &'a Nat64);
 
 impl Events for FlowEvents<'_> {
@@ -64,6 +64,12 @@ impl Events for FlowEvents<'_> {
     fn idle(&mut self, session: &SessionInfo) {
         if let Some(flows) = &self.0.flows {
             flows.sink.idle(&flows.session(&self.0.pool6, session, 0));
+        }
+    }
+
+    fn session_updated(&mut self, session: &SessionInfo) {
+        if let Some(peers) = &self.0.peers {
+            peers.sink.updated(&peers.instance, session);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::engine::{ConfigError, EngineOptions};
 use crate::flows::{self, Flows};
 use crate::limiter::Rate;
 use crate::origin::Origin;
+use crate::peers::Peers;
 
 /// One translator.
 pub(crate) struct Instance {
@@ -43,6 +44,8 @@ pub(crate) struct Nat64 {
     fragment_limits: ReassemblyLimits,
     /// Who repeats its flows.
     pub(crate) flows: Option<Flows>,
+    /// Who hears of its sessions.
+    pub(crate) peers: Option<Peers>,
     pub(crate) drop_icmpv6_info: bool,
     pub(crate) source_icmpv6_errors_better: bool,
     pub(crate) log_bib: bool,
@@ -131,6 +134,7 @@ impl Instance {
                 reassembly: Arc::clone(&nat64.reassembly),
                 fragment_limits: nat64.fragment_limits,
                 flows: nat64.flows.clone(),
+                peers: nat64.peers.clone(),
                 drop_icmpv6_info: nat64.drop_icmpv6_info,
                 source_icmpv6_errors_better: nat64.source_icmpv6_errors_better,
                 log_bib: nat64.log_bib,
@@ -207,6 +211,8 @@ impl Nat64 {
         let previous = previous.filter(|previous| previous.pool6 == pool6);
         let instance = u32::try_from(index).unwrap_or(u32::MAX);
         let flows = options.flows.clone().map(|sink| Flows { sink, instance });
+        let sink = options.peers.clone().filter(|_| nat64.global.ss_enabled);
+        let peers = sink.map(|sink| Peers { sink, instance: config.name.as_str().into() });
         let mut state = state_config(config, nat64);
         state.implicit = implicit.filter(|_| nat64.pool4.is_empty());
         let sees_all = !config.global.manually_enabled || config.global.logging_debug;
@@ -235,6 +241,7 @@ impl Nat64 {
             reassembly,
             fragment_limits: limits,
             flows,
+            peers,
             drop_icmpv6_info: nat64.global.drop_icmpv6_info,
             source_icmpv6_errors_better: nat64.global.source_icmpv6_errors_better,
             log_bib: nat64.global.logging_bib,
@@ -294,6 +301,7 @@ fn state_config(config: &model::Instance, nat64: &model::Nat64) -> PolicyConfig 
             prefix_length: limits.source_prefix_length,
         },
         promotion: Promotion::default(),
+        announce: global.ss_enabled,
     }
 }
 

@@ -23,6 +23,7 @@ mod inspect;
 mod instance;
 mod limiter;
 mod origin;
+mod peers;
 mod pipeline;
 mod random;
 mod reason;
@@ -38,6 +39,7 @@ pub use fastpath::{FastPathPlan, HostBits, deny_entries, eam_entries, host_bits}
 pub use flows::FlowSink;
 pub use inspect::{Scheme, Translated, Untranslated, View};
 pub use origin::Origin;
+pub use peers::{NotShared, SessionSink};
 pub use reason::{Pipeline, Reason, Verdict};
 pub use restore::Restoration;
 pub use routes::Routes;

@@ -20,7 +20,7 @@ pub struct Restoration {
 }
 
 impl Restoration {
-    fn count(&mut self, restored: bool) {
+    pub(crate) fn count(&mut self, restored: bool) {
         *(if restored { &mut self.restored } else { &mut self.refused }) += 1;
     }
 }

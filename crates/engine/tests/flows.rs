@@ -79,6 +79,7 @@ fn engine(toml: &str) -> (Arc<Engine>, Worker, Arc<Kernel>) {
         secret: [7; 16],
         shards: 4,
         flows: Some(Arc::clone(&kernel) as Arc<dyn FlowSink>),
+        peers: None,
     };
     let host = HostAddresses::new(vec![([203, 0, 113, 1].into(), 24)], Vec::new());
     let engine = Engine::new(&read(toml), host, options).unwrap();

@@ -40,7 +40,8 @@ fn engine_with(toml: &str, hops: Hops) -> Arc<Engine> {
 fn engine_on(toml: &str, hops: Hops, own4: Vec<(std::net::Ipv4Addr, u8)>) -> Arc<Engine> {
     let loaded = xlat_config::load("test.toml", toml, &xlat_config::Hint::default()).unwrap();
     let host = HostAddresses::new(own4, vec!["2001:db8::1".parse().unwrap()]);
-    let options = EngineOptions { hops, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4, flows: None };
+    let options =
+        EngineOptions { hops, mtu4: 1500, mtu6: 1500, secret: [7; 16], shards: 4, flows: None, peers: None };
     Engine::new(&loaded.config, host, options).unwrap()
 }
 

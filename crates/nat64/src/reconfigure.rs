@@ -19,9 +19,7 @@ impl Tables {
             || before.static_bib != after.static_bib;
         let lifetimes_changed = Timer::ALL.iter().any(|timer| old.lifetime(*timer) != new.lifetime(*timer));
         // Promoted sessions that are announced are asked about more often, from the beginning.
-        let keep = !masks_changed
-            && before.promotion == after.promotion
-            && before.announce == after.announce;
+        let keep = !masks_changed && before.promotion == after.promotion && before.announce == after.announce;
         for at in 0..self.shards.len() {
             // Entering is what makes a shard count by the new limits.
             drop(self.enter(at, new, Instant(0), events));

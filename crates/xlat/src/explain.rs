@@ -50,6 +50,7 @@ pub(crate) fn explain(arguments: &Explain) -> Outcome {
         secret: [0; 16],
         shards: 1,
         flows: None,
+        peers: None,
     };
     let engine = Engine::new(&loaded.config, host::own_addresses(&addresses), options)?;
     let mut text = String::new();

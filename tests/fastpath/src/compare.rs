@@ -76,6 +76,7 @@ impl Pair {
             secret: *b"a secret of test",
             shards: 2,
             flows: None,
+            peers: None,
         };
         let engine: Arc<Engine> = Engine::new(config, host, options).map_err(|e| e.to_string())?;
         let mut worker = engine.worker();

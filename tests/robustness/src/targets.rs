@@ -257,6 +257,7 @@ pub fn configuration(data: &[u8]) {
         secret: [1; 16],
         shards: 2,
         flows: None,
+        peers: None,
     };
     match Engine::new(&loaded.config, host(), options) {
         Ok(engine) => {

@@ -94,6 +94,7 @@ impl World {
             secret: [7; 16],
             shards: 2,
             flows: None,
+            peers: None,
         };
         let engine = match Engine::new(&config(setup.toml), host(), options) {
             Ok(engine) => engine,

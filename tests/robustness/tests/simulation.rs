@@ -190,8 +190,15 @@ fn clients(scene: &Scene, thread: u16) {
 
 #[test]
 fn nothing_is_misdelivered() {
-    let options =
-        EngineOptions { hops: NAT64.hops, mtu4: 1500, mtu6: 1500, secret: [3; 16], shards: 8, flows: None };
+    let options = EngineOptions {
+        hops: NAT64.hops,
+        mtu4: 1500,
+        mtu6: 1500,
+        secret: [3; 16],
+        shards: 8,
+        flows: None,
+        peers: None,
+    };
     let engine = Engine::new(&config(SMALL), host(), options).unwrap();
     let scene = Scene {
         engine: Arc::clone(&engine),

@@ -33,6 +33,7 @@ pub(crate) fn engine(config: &Config) -> Result<Arc<Engine>, Error> {
         secret: [0x5a; 16],
         shards: SHARDS,
         flows: None,
+        peers: None,
     };
     Ok(Engine::new(config, host, options)?)
 }

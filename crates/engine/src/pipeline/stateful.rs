@@ -82,6 +82,10 @@ impl Events for Listener<'_> {
         FlowEvents(self.nat64).idle(session);
     }
 
+    fn session_updated(&mut self, session: &SessionInfo) {
+        FlowEvents(self.nat64).session_updated(session);
+    }
+
     fn port(&mut self, protocol: Protocol, mask: Transport4, taken: bool) {
         FlowEvents(self.nat64).port(protocol, mask, taken);
     }

@@ -143,10 +143,8 @@ fn the_longer_time_counts_under_the_same_timer_and_the_told_one_under_another() 
         let left = left(&world);
         assert!((expected..=expected + expected / 200).contains(&left), "{seconds}: {left}");
     }
-    let closing = SessionInfo {
-        state: Some(TcpState::V4FinV6FinRcv),
-        ..told(Protocol::Tcp, Timer::Transitory, 100)
-    };
+    let closing =
+        SessionInfo { state: Some(TcpState::V4FinV6FinRcv), ..told(Protocol::Tcp, Timer::Transitory, 100) };
     synchronise(&mut world, &closing).unwrap();
     assert_eq!(world.sessions()[0].state, closing.state);
     assert!((100..=101).contains(&left(&world)), "{}", left(&world));

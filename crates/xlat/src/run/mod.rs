@@ -148,6 +148,7 @@ impl Daemon {
             secret: secret()?,
             shards: tun.queue_count() * SHARDS_PER_WORKER,
             flows: kernel.as_ref().ok().map(Kernel::sink),
+            peers: None,
         };
         let engine = Engine::new(&config, host::own_addresses(&now), options)?;
         engine.set_implicit(kernel::implicit(&config, &now))?;
