@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::diagnostic::shown;
-use crate::model::EamEntry;
+use crate::model::{EamEntry, LogTo};
 use crate::value::Problem;
 
 /// Longest instance name in characters, as in Jool; longest interface name in bytes, as in Linux.
@@ -165,6 +165,36 @@ pub(crate) fn sockets(sockets: &[SocketAddr]) -> Result<(), Problem> {
     })
 }
 
+/// The destinations of lines, in words.
+pub(crate) const LOG_TO: &str = "`\"journal\"`, `\"file:/PATH\"`, `\"syslog\"`, `\"syslog:udp:ADDRESS:PORT\"` or `\"syslog:tcp:ADDRESS:PORT\"`";
+
+/// Where lines go.
+pub(crate) fn log_to(text: &str) -> Result<LogTo, Problem> {
+    const PATH_MAX: usize = 4095;
+    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+    let known = match (kind, rest) {
+        ("journal", "") if kind == text => Some(LogTo::Journal),
+        ("syslog", "") if kind == text => Some(LogTo::Syslog),
+        ("file", path) => {
+            if !path.starts_with('/') || path.ends_with('/') || path.len() > PATH_MAX || path.contains('\0') {
+                let message = format!("'{}' is not the absolute path of a file", shown(path));
+                return Err(Problem::new(message, "write for instance \"file:/var/log/xlat/flows.log\""));
+            }
+            Some(LogTo::File(path.into()))
+        }
+        ("syslog", address) => match address.split_once(':') {
+            Some(("udp", address)) => Some(LogTo::SyslogUdp(socket(address)?)),
+            Some(("tcp", address)) => Some(LogTo::SyslogTcp(socket(address)?)),
+            _other => None,
+        },
+        _other => None,
+    };
+    known.ok_or_else(|| {
+        let message = format!("'{}' is not a place that lines can go to", shown(text));
+        Problem::new(message, format!("write {}", LOG_TO.replace('`', "")))
+    })
+}
+
 /// The name of a host, in lower case.
 pub(crate) fn host_name(name: &str) -> Result<String, Problem> {
     const HOST_NAME_MAX: usize = 253;
@@ -258,6 +288,33 @@ mod tests {
         assert!(sockets(&[one]).is_ok() && sockets(&[one, one]).is_err());
         assert!(host_name("").is_err() && host_name("a b").is_err() && host_name("a:1").is_err());
         assert_eq!(host_name("T.Example.net"), Ok("t.example.net".to_owned()));
+    }
+
+    #[test]
+    fn places_for_lines() {
+        for good in [
+            "journal",
+            "syslog",
+            "file:/var/log/xlat/flows:1.log",
+            "syslog:udp:192.0.2.9:514",
+            "syslog:tcp:[2001:db8::9]:601",
+        ] {
+            assert_eq!(log_to(good).unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "journal:",
+            "syslog:",
+            "file:",
+            "file:flows.log",
+            "file:/var/log/",
+            "/var/log/x",
+            "syslog:udp:192.0.2.9",
+            "syslog:tls:192.0.2.9:6514",
+            "Journal",
+        ] {
+            assert!(log_to(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

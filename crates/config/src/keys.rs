@@ -44,6 +44,7 @@ pub(crate) static ROOT: &[Key] = &[
     native("device", "table", "The TUN device."),
     native("fast-path", "table", "What the kernel does by itself (eBPF)."),
     native("web", "table", "Where others may look on: metrics and the live page."),
+    native("log", "table", "Where the lines of `logging-bib` and `logging-session` go."),
     native("instance", "array of tables", "The translators."),
 ];
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -19,6 +20,8 @@ pub struct Config {
     pub fast_path: FastPath,
     /// Where others may look on.
     pub web: Web,
+    /// Where it is written down what flows there were.
+    pub log: Log,
     /// The instances, in file order; names are unique.
     pub instances: Vec<Instance>,
 }
@@ -30,6 +33,53 @@ pub struct Web {
     pub listen: Vec<SocketAddr>,
     /// Names by which browsers and scrapers call this host, besides addresses and `localhost`; in lower case.
     pub hosts: Vec<String>,
+}
+
+/// Where the lines of `logging-bib` and `logging-session` go, and what they look like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Where.
+    pub to: LogTo,
+    /// What they look like.
+    pub format: LogFormat,
+}
+
+/// A destination of lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogTo {
+    /// The journal, or standard error where that is not connected to it.
+    #[default]
+    Journal,
+    /// A file that is added to, by its absolute path.
+    File(PathBuf),
+    /// The syslog daemon of this host.
+    Syslog,
+    /// One that takes datagrams.
+    SyslogUdp(SocketAddr),
+    /// One that takes connections.
+    SyslogTcp(SocketAddr),
+}
+
+impl fmt::Display for LogTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal => f.write_str("journal"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Syslog => f.write_str("syslog"),
+            Self::SyslogUdp(address) => write!(f, "syslog:udp:{address}"),
+            Self::SyslogTcp(address) => write!(f, "syslog:tcp:{address}"),
+        }
+    }
+}
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As Jool writes it.
+    #[default]
+    Jool,
+    /// A JSON object.
+    Json,
 }
 
 /// The TUN device.

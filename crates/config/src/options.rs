@@ -10,7 +10,8 @@ use crate::check;
 use crate::diagnostic::{shown, suggestion};
 use crate::field::{Fault, Field};
 use crate::model::{
-    Device, EamHairpinMode, FastPath, Global, Ingress, Limits, Nat64Global, Output, SiitGlobal, Translator,
+    Device, EamHairpinMode, FastPath, Global, Ingress, Limits, Log, LogFormat,
+    LogTo, Nat64Global, Output, SiitGlobal, Translator,
     Web, Xdp,
 };
 use crate::value::{self, Problem};
@@ -21,6 +22,7 @@ pub(crate) struct Draft {
     pub(crate) device: Device,
     pub(crate) fast_path: FastPath,
     pub(crate) web: Web,
+    pub(crate) log: Log,
     pub(crate) output: Output,
     pub(crate) routes: Vec<IpNet>,
     pub(crate) pool6: Option<Ipv6Net>,
@@ -39,6 +41,8 @@ pub(crate) enum Section {
     FastPath,
     /// `[web]`
     Web,
+    /// `[log]`
+    Log,
     /// `[[instance]]`
     Instance,
     /// `[instance.global]`
@@ -83,6 +87,8 @@ pub(crate) enum Kind {
     /// One or several.
     Sockets(At<Vec<SocketAddr>>),
     HostNames(At<Vec<String>>),
+    LogTo(At<LogTo>),
+    LogFormat(At<LogFormat>),
 }
 
 const HAIRPIN_MODES: [(&str, EamHairpinMode); 3] = [
@@ -94,6 +100,8 @@ const HAIRPIN_MODES: [(&str, EamHairpinMode); 3] = [
 const INGRESS: [(&str, Ingress); 3] = [("off", Ingress::Off), ("auto", Ingress::Auto), ("all", Ingress::All)];
 
 const XDP: [(&str, Xdp); 3] = [("off", Xdp::Off), ("native", Xdp::Native), ("generic", Xdp::Generic)];
+
+const LOG_FORMATS: [(&str, LogFormat); 2] = [("jool", LogFormat::Jool), ("json", LogFormat::Json)];
 
 const OUTPUTS: [(&str, Output); 2] = [("direct", Output::Direct), ("stack", Output::Stack)];
 
@@ -152,6 +160,11 @@ pub(crate) static OPTIONS: &[Spec] = &[
         "Where metrics, health and the live page are answered by HTTP ([monitoring](monitoring.md)), to whoever can reach it: nothing can be changed there, but the addresses of clients can be seen. Unset: nowhere."),
     option(Section::Web, "hosts", Kind::HostNames(|d| &mut d.web.hosts),
         "Names by which browsers and scrapers call this host there. IP addresses and `localhost` always work; a request for any other name is refused, so that no foreign web page can look on through somebody's browser."),
+
+    option(Section::Log, "to", Kind::LogTo(|d| &mut d.log.to),
+        "Where lines about flows go ([logging](logging.md)): the journal (standard error, where that is not connected to it); the end of a file; the host's syslog daemon, or one at an address, by RFC 5424."),
+    option(Section::Log, "format", Kind::LogFormat(|d| &mut d.log.format),
+        "`jool`: lines as Jool writes them, about flows only. `json`: an object for each event, those of the daemon included."),
 
     option(Section::Instance, "output", Kind::Output(|d| &mut d.output),
         "The way out for what the kernel translates by itself: `direct` to the interface and neighbour that the routing table names, past netfilter, or `stack`, into the host's own forwarding, as if it came from the device."),
@@ -215,17 +228,17 @@ pub(crate) static OPTIONS: &[Spec] = &[
     nat64("maximum-simultaneous-opens", Kind::Number(|d| &mut d.nat64.maximum_simultaneous_opens, 0, U32),
         "Unexpected IPv4 SYNs kept while the client's own may still come (RFC 6146 5.3)."),
     nat64("ss-enabled", Kind::Boolean(|d| &mut d.nat64.ss_enabled),
-        "Session synchronisation. Accepted, without effect in this release."),
+        "Share sessions with other translators, by `jool session proxy` ([session synchronisation](session-sync.md))."),
     nat64("ss-flush-asap", Kind::Boolean(|d| &mut d.nat64.ss_flush_asap),
-        "Accepted, without effect."),
+        "Accepted, without effect; deprecated."),
     nat64("ss-flush-deadline", Kind::Number(|d| &mut d.nat64.ss_flush_deadline, 0, U32),
-        "Milliseconds. Accepted, without effect in this release."),
+        "Milliseconds. Sessions wait no longer than that to be told to other translators."),
     nat64("ss-capacity", Kind::Number(|d| &mut d.nat64.ss_capacity, 0, U32),
-        "Sessions. Accepted, without effect in this release."),
+        "Sessions that may wait to be told; further ones are not told until their next packets."),
     nat64("ss-max-payload", Kind::Number(|d| &mut d.nat64.ss_max_payload, 0, U32),
         "Bytes. Accepted, without effect."),
     nat64("ss-max-sessions-per-packet", Kind::Number(|d| &mut d.nat64.ss_max_sessions_per_packet, 0, U32),
-        "Sessions. Accepted, without effect in this release."),
+        "Sessions in a message; each takes 38 bytes of its datagram. 0 counts as 1, more than 1700 as 1700."),
 
     option(Section::Limits, "max-sessions", Kind::Number(|d| &mut d.limits.max_sessions, 0, U32),
         "Sessions in all. Of this and the next five, 0 means no limit of its own."),
@@ -309,6 +322,8 @@ impl Spec {
                 check::sockets(&sockets).map_err(|problem| field.fault(problem))?;
                 *at(draft) = sockets;
             }
+            Kind::LogTo(at) => *at(draft) = field.parsed(check::log_to)?,
+            Kind::LogFormat(at) => *at(draft) = choice(self.key, field, &LOG_FORMATS)?,
             Kind::HostNames(at) => {
                 *at(draft) = field
                     .elements()?
@@ -347,6 +362,8 @@ impl Spec {
                 Some(format!("[{}]", sockets.join(", ")))
             }
             Kind::HostNames(at) => Some(format!("{:?}", at(draft))),
+            Kind::LogTo(at) => Some(format!("{:?}", at(draft).to_string())),
+            Kind::LogFormat(at) => name_of(*at(draft), &LOG_FORMATS),
         }
     }
 
@@ -373,6 +390,8 @@ impl Spec {
                 "`\"ADDRESS:PORT\"`, IPv6 as `\"[::1]:9464\"`, or an array of such".to_owned()
             }
             Kind::HostNames(_) => "array of host names".to_owned(),
+            Kind::LogTo(_) => check::LOG_TO.to_owned(),
+            Kind::LogFormat(_) => alternatives(&LOG_FORMATS, "`"),
         }
     }
 }
@@ -446,6 +465,8 @@ mod tests {
             Kind::Prefixes(_) => "[\"192.0.2.0/24\", \"2001:db8::/32\"]".to_owned(),
             Kind::Sockets(_) => "[\"127.0.0.1:9464\", \"[::1]:9464\"]".to_owned(),
             Kind::HostNames(_) => "[\"t.example.net\"]".to_owned(),
+            Kind::LogTo(_) => "\"syslog:udp:[2001:db8::1]:514\"".to_owned(),
+            Kind::LogFormat(_) => "\"json\"".to_owned(),
         }
     }
 

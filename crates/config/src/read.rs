@@ -50,6 +50,7 @@ impl<'t> Reader<'t> {
                         "device" => self.device(&member.node),
                         "fast-path" => self.fast_path(&member.node),
                         "web" => self.web(&member.node),
+                        "log" => self.log(&member.node),
                         _ => self.instances(&member.node),
                     }
                 }
@@ -159,6 +160,12 @@ impl<'t> Reader<'t> {
         let mut draft = Draft::default();
         self.options("web", node, &mut draft, |spec| spec.section == Section::Web);
         self.config.web = draft.web;
+    }
+
+    fn log(&mut self, node: &Node<'t>) {
+        let mut draft = Draft::default();
+        self.options("log", node, &mut draft, |spec| spec.section == Section::Log);
+        self.config.log = draft.log;
     }
 
     fn instances(&mut self, node: &Node<'t>) {
@@ -408,6 +415,7 @@ impl<'t> Reader<'t> {
                     Section::Device => "[device]",
                     Section::FastPath => "[fast-path]",
                     Section::Web => "[web]",
+                    Section::Log => "[log]",
                     Section::Instance => "[[instance]]",
                     Section::Global => "the instance's 'global'",
                     Section::Limits => "the instance's 'limits'",

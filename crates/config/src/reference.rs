@@ -61,6 +61,7 @@ pub fn reference() -> String {
     options_table(&mut page, "`[device]`", |spec| spec.section == Section::Device);
     options_table(&mut page, "`[fast-path]`", |spec| spec.section == Section::FastPath);
     options_table(&mut page, "`[web]`", |spec| spec.section == Section::Web);
+    options_table(&mut page, "`[log]`", |spec| spec.section == Section::Log);
     keys_table(&mut page, "`[[instance]]`", keys::INSTANCE);
     for spec in OPTIONS.iter().filter(|spec| spec.section == Section::Instance) {
         row(&mut page, &[&format!("`{}`", spec.key), "both", &spec.describe(), &description(spec)]);
