@@ -44,7 +44,8 @@ pub use diff::{Difference, diff};
 pub use host::{HostFacts, check_host};
 pub use model::{
     BibEntry, Config, Device, EamEntry, EamHairpinMode, FastPath, Global, Ingress, Instance, Kind, Limits,
-    Log, LogFormat, LogTo, MaxIterations, Nat64, Nat64Global, Output, Pool4Entry, Protocol, Siit, SiitGlobal, Translator, Web, Xdp,
+    Log, LogFormat, LogTo, MaxIterations, Nat64, Nat64Global, Output, Pool4Entry, Protocol, Siit, SiitGlobal,
+    Translator, Web, Xdp,
 };
 pub use reference::reference;
 pub use source::Source;

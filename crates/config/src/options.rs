@@ -10,9 +10,8 @@ use crate::check;
 use crate::diagnostic::{shown, suggestion};
 use crate::field::{Fault, Field};
 use crate::model::{
-    Device, EamHairpinMode, FastPath, Global, Ingress, Limits, Log, LogFormat,
-    LogTo, Nat64Global, Output, SiitGlobal, Translator,
-    Web, Xdp,
+    Device, EamHairpinMode, FastPath, Global, Ingress, Limits, Log, LogFormat, LogTo, Nat64Global, Output,
+    SiitGlobal, Translator, Web, Xdp,
 };
 use crate::value::{self, Problem};
 

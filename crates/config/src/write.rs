@@ -9,8 +9,12 @@ use crate::model::{
 use crate::options::{Draft, OPTIONS, Section};
 
 /// The tables that the daemon as a whole has.
-pub(crate) const TABLES: [(Section, &str); 3] =
-    [(Section::Device, "device"), (Section::FastPath, "fast-path"), (Section::Web, "web")];
+pub(crate) const TABLES: [(Section, &str); 4] = [
+    (Section::Device, "device"),
+    (Section::FastPath, "fast-path"),
+    (Section::Web, "web"),
+    (Section::Log, "log"),
+];
 
 /// The configuration as a file.
 #[must_use]
@@ -29,8 +33,14 @@ pub fn to_toml(config: &Config) -> String {
 /// The options of the daemon as a whole.
 pub(crate) fn whole(config: &Config) -> Draft {
     // A new part of the configuration has to be written too: this does not compile without it.
-    let Config { device, fast_path, web, instances: _ } = config;
-    Draft { device: device.clone(), fast_path: fast_path.clone(), web: web.clone(), ..Draft::default() }
+    let Config { device, fast_path, web, log, instances: _ } = config;
+    Draft {
+        device: device.clone(),
+        fast_path: fast_path.clone(),
+        web: web.clone(),
+        log: log.clone(),
+        ..Draft::default()
+    }
 }
 
 /// The options of one instance.
@@ -237,6 +247,10 @@ outlive = "0:30:00.500"
 
 [web]
 listen = ["127.0.0.1:9464", "[::1]:9464"]
+
+[log]
+to = "syslog:tcp:192.0.2.9:601"
+format = "json"
 
 [[instance]]
 name = "a \"q\" \\ one"
