@@ -5,12 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::schema::{Address, Address4, Address6, Prefix4, Prefix6};
 
 /// Longest request in bytes: a configuration file as JSON string.
 pub const REQUEST_BYTES_MAX: usize = 256 << 20;
 
 /// The kinds of translator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Translator {
     /// Stateless.
@@ -40,7 +43,7 @@ impl From<xlat_config::Translator> for Translator {
 }
 
 /// The protocols with state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// TCP.
@@ -81,7 +84,7 @@ impl Protocol {
 }
 
 /// What Jool hooks an instance to. Here both mean the same; it is kept to be shown again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Framework {
     /// All packets.
@@ -92,7 +95,7 @@ pub enum Framework {
 }
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The daemon's release.
@@ -106,7 +109,7 @@ pub struct Status {
 }
 
 /// A line of `GET /v1/instances`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Instance {
     /// Number of the network namespace (its inode).
@@ -120,7 +123,7 @@ pub struct Instance {
 }
 
 /// `POST /v1/changes`: changes of one instance, all of them or none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Changes {
     /// The kind of the instance.
@@ -131,8 +134,12 @@ pub struct Changes {
     pub changes: Vec<Change>,
 }
 
+/// The answer to a change that is in force: nothing more to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Done {}
+
 /// One change. `force` skips the checks that only warn of what is seldom meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "change", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Change {
     /// Makes the instance.
@@ -141,6 +148,7 @@ pub enum Change {
         #[serde(default)]
         framework: Framework,
         /// The RFC 6052 prefix; NAT64 needs one.
+        #[schema(value_type = Option<Prefix6>)]
         pool6: Option<Ipv6Net>,
     },
     /// Ends the instance, with all its state.
@@ -160,8 +168,10 @@ pub enum Change {
     /// Adds a mapping (SIIT).
     EamtAdd {
         /// IPv6 side.
+        #[schema(value_type = Prefix6)]
         ipv6: Ipv6Net,
         /// IPv4 side.
+        #[schema(value_type = Prefix4)]
         ipv4: Ipv4Net,
         /// See above.
         #[serde(default)]
@@ -170,8 +180,10 @@ pub enum Change {
     /// Removes the mapping that has these prefixes (SIIT).
     EamtRemove {
         /// IPv6 side.
+        #[schema(value_type = Option<Prefix6>)]
         ipv6: Option<Ipv6Net>,
         /// IPv4 side.
+        #[schema(value_type = Option<Prefix4>)]
         ipv4: Option<Ipv4Net>,
     },
     /// Removes all mappings (SIIT).
@@ -179,6 +191,7 @@ pub enum Change {
     /// Adds a prefix that pool6 must not translate (SIIT).
     Denylist4Add {
         /// Which.
+        #[schema(value_type = Prefix4)]
         prefix: Ipv4Net,
         /// See above.
         #[serde(default)]
@@ -187,6 +200,7 @@ pub enum Change {
     /// Removes one (SIIT).
     Denylist4Remove {
         /// Which.
+        #[schema(value_type = Prefix4)]
         prefix: Ipv4Net,
     },
     /// Removes all (SIIT).
@@ -232,25 +246,27 @@ pub enum Change {
 }
 
 /// IPv6 transport address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transport6 {
     /// Address.
+    #[schema(value_type = Address6)]
     pub address: Ipv6Addr,
     /// Port or identifier.
     pub port: u16,
 }
 
 /// IPv4 transport address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Transport4 {
     /// Address.
+    #[schema(value_type = Address4)]
     pub address: Ipv4Addr,
     /// Port or identifier.
     pub port: u16,
 }
 
 /// A client and its mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BibPair {
     /// Which table.
     pub protocol: Protocol,
@@ -261,7 +277,7 @@ pub struct BibPair {
 }
 
 /// A block of transport addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Pool4Block {
     /// Firewall mark of the packets that use it.
@@ -270,6 +286,7 @@ pub struct Pool4Block {
     /// Protocol.
     pub protocol: Protocol,
     /// Addresses.
+    #[schema(value_type = Prefix4)]
     pub prefix: Ipv4Net,
     /// First port or identifier.
     pub first_port: u16,
@@ -278,7 +295,7 @@ pub struct Pool4Block {
 }
 
 /// How far Jool would search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MaxIterations {
     /// Computed from the size of the set.
@@ -290,23 +307,26 @@ pub enum MaxIterations {
 }
 
 /// A line of `.../eamt`: a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Eam {
     /// IPv6 side.
+    #[schema(value_type = Prefix6)]
     pub ipv6: Ipv6Net,
     /// IPv4 side.
+    #[schema(value_type = Prefix4)]
     pub ipv4: Ipv4Net,
 }
 
 /// A line of `.../denylist4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Denied {
     /// Not translated by pool6.
+    #[schema(value_type = Prefix4)]
     pub prefix: Ipv4Net,
 }
 
 /// A line of `.../pool4`: one address with one range of ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Pool4Row {
     /// Firewall mark of the set.
@@ -314,6 +334,7 @@ pub struct Pool4Row {
     /// Protocol of the set.
     pub protocol: Protocol,
     /// Address.
+    #[schema(value_type = Address4)]
     pub address: Ipv4Addr,
     /// First port or identifier.
     pub first_port: u16,
@@ -326,7 +347,7 @@ pub struct Pool4Row {
 }
 
 /// A line of `.../bib`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct BibRow {
     /// Client and mask.
@@ -340,7 +361,7 @@ pub struct BibRow {
 }
 
 /// A line of `.../sessions`. *Remote* is where the two nodes are, *local* what each of them sees of the other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SessionRow {
     /// Which table.
@@ -361,7 +382,7 @@ pub struct SessionRow {
 }
 
 /// A line of `.../statistics`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counter {
     /// Our name.
@@ -377,15 +398,18 @@ pub struct Counter {
 }
 
 /// `.../address/ADDRESS`: how one address is translated (SIIT).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Translation {
     /// What was asked.
+    #[schema(value_type = Address)]
     pub query: IpAddr,
     /// Its translation.
+    #[schema(value_type = Address)]
     pub result: IpAddr,
     /// The mapping that gave it; absent: pool6 did.
     pub eam: Option<Eam>,
     /// The RFC 6052 prefix that gave it; absent: an EAM did.
+    #[schema(value_type = Option<Prefix6>)]
     pub pool6: Option<Ipv6Net>,
 }

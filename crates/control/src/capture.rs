@@ -15,8 +15,10 @@ use tokio::sync::mpsc;
 use xlat_engine::{Origin, Reason, Verdict};
 
 use crate::error::Error;
+use crate::extract::Asked;
 use crate::read;
-use crate::server::{App, Asked, Daemon};
+use crate::routes::Routes;
+use crate::server::App;
 
 /// Bytes kept of a packet unless asked otherwise: all headers, and what Ethernet carries.
 pub const SNAP_LENGTH: u32 = 2048;
@@ -26,22 +28,28 @@ pub const SNAP_LENGTH_MAX: u32 = 65_575;
 const QUEUE: usize = 512;
 
 /// The query of `GET /v1/capture`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct CaptureQuery {
     /// Names of reasons with commas between them; absent: whatever ends here.
     pub reasons: Option<String>,
     /// Only packets from or to an address in here.
+    #[param(value_type = Option<crate::schema::Prefix>)]
     pub within: Option<IpNet>,
     /// Bytes kept of each packet.
     pub snap_length: Option<u32>,
 }
 
-/// Answers `GET /v1/capture`: lines as packets are dropped, until the client goes.
-pub(crate) async fn capture<D: Daemon>(
-    State(shared): App<D>,
-    Asked(query): Asked<CaptureQuery>,
-) -> Result<Response, Error> {
+pub(crate) fn add(routes: Routes) -> Routes {
+    routes.add(__path_capture, capture)
+}
+
+/// Packets that are not passed on, one JSON object a line as they are dropped, until the client goes.
+#[utoipa::path(get, path = "/v1/capture", tag = "streams", params(CaptureQuery), responses(
+    (status = OK, description = "Lines without end", content_type = "application/x-ndjson", body = CaptureLine)
+))]
+async fn capture(State(shared): State<App>, Asked(query): Asked<CaptureQuery>) -> Result<Response, Error> {
     let source = shared.daemon.capture(query.checked()?)?;
     Ok(read::stream_lines((source, shared), async |(mut source, shared)| {
         let lines = source.next(&|index| shared.daemon.interface_name(index)).await?;
@@ -178,7 +186,7 @@ impl Sink {
 }
 
 /// What the translator did with a packet that it did not pass on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It ended.
@@ -190,7 +198,7 @@ pub enum Fate {
 }
 
 /// A line of `GET /v1/capture`: a packet, or how many did not fit since the last line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum CaptureLine {
     /// A packet.
@@ -203,7 +211,7 @@ pub enum CaptureLine {
 }
 
 /// A packet that was not passed on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CapturedPacket {
     /// Nanoseconds since 1970-01-01 UTC.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use xlat_config::{Diagnostic, Severity};
 
 /// Who is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Blame {
     /// Whoever made the request: it cannot be read, or may not be made.
@@ -21,7 +21,7 @@ pub enum Blame {
 }
 
 /// Why a request was refused. Nothing has changed then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
     /// Who is at fault.
@@ -53,6 +53,11 @@ impl Error {
     pub fn invalid(what: impl Into<String>) -> Self {
         let (place, help) = (None, None);
         Self { whose: Blame::Configuration, what: what.into(), place, help, errno: errno::EINVAL }
+    }
+
+    /// A request that cannot be read (EINVAL).
+    pub(crate) fn unreadable(why: &dyn std::fmt::Display) -> Self {
+        Self { whose: Blame::Client, ..Self::invalid(why.to_string()) }
     }
 
     /// What is asked for is not there (ESRCH).
@@ -103,8 +108,9 @@ impl Error {
 }
 
 /// The body of every answer that is not a success.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Body {
+    /// Why.
     pub(crate) error: Error,
 }
 

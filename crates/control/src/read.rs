@@ -66,13 +66,15 @@ pub(crate) fn list<R: Serialize + Send + 'static>(rows: Vec<R>) -> Response {
 }
 
 /// Which part of a table of state is wanted.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// Which table.
     #[serde(default)]
     protocol: Protocol,
     /// Only what has an address in here, on whichever side.
+    #[param(value_type = Option<crate::schema::Prefix>)]
     within: Option<IpNet>,
     /// Only what has this port or identifier, on whichever side.
     port: Option<u16>,

@@ -1,36 +1,34 @@
 //! The server inside the daemon: HTTP/1.1 with JSON, version 1. It has a thread of its own, so that neither packets nor the
 //! daemon's control loop wait for a client.
 
-use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::connect_info::Connected;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use axum::serve::IncomingStream;
-use axum::{Json, Router};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::sync::Mutex;
 use xlat_config::{Config, Kind};
 use xlat_engine::{Engine, View};
 
-use crate::api::{self, BibPair, Change, Changes, Protocol, REQUEST_BYTES_MAX, Status, Translator};
+use crate::api::{Changes, REQUEST_BYTES_MAX};
+use crate::capture;
 use crate::door::{Admitted, Door};
 use crate::edit::{self, Context, Frameworks, wrong_kind};
+use crate::endpoints;
 use crate::error::{Blame, Error, errno};
-use crate::read::{self, Wanted};
-use crate::{capture, globals, pool4};
+use crate::extract::Named;
 
 /// A change of the configuration, made where the configuration lives.
 pub type Edit = Box<dyn FnOnce(&mut Config) -> Result<(), Error> + Send>;
+
+/// What comes later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What the server needs of the daemon around it.
 pub trait Daemon: Send + Sync + 'static {
@@ -55,7 +53,7 @@ pub trait Daemon: Send + Sync + 'static {
 
     /// Edits the configuration, checks the result as a whole, and answers when it is in force in the data path. On any error
     /// everything stays as it was.
-    fn change(&self, edit: Edit) -> impl Future<Output = Result<(), Error>> + Send;
+    fn change(&self, edit: Edit) -> Answer<'_, Result<(), Error>>;
 }
 
 /// Answers on `listener` for ever. `uid` is the daemon's own user.
@@ -63,23 +61,11 @@ pub trait Daemon: Send + Sync + 'static {
 /// # Errors
 ///
 /// When the listener cannot be used.
-pub async fn serve<D: Daemon>(listener: StdUnixListener, daemon: D, uid: u32) -> std::io::Result<()> {
-    let shared = Arc::new(Shared { daemon, frameworks: RwLock::default(), changing: Mutex::new(()) });
-    let instance = Router::new()
-        .route("/global", get(global))
-        .route("/eamt", get(eamt))
-        .route("/denylist4", get(denylist4))
-        .route("/pool4", get(pool4_rows))
-        .route("/bib", get(bib))
-        .route("/sessions", get(sessions))
-        .route("/statistics", get(statistics))
-        .route("/address/{address}", get(address));
-    let router = Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/instances", get(instances))
-        .route("/v1/changes", post(changes))
-        .route("/v1/capture", get(capture::capture))
-        .nest("/v1/instances/{translator}/{name}", instance)
+pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> std::io::Result<()> {
+    let (frameworks, changing) = (RwLock::default(), Mutex::new(()));
+    let shared = Arc::new(Shared { daemon: Box::new(daemon), frameworks, changing });
+    let router = endpoints::all()
+        .router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_path)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
@@ -90,14 +76,15 @@ pub async fn serve<D: Daemon>(listener: StdUnixListener, daemon: D, uid: u32) ->
 }
 
 /// What all requests share.
-pub(crate) struct Shared<D> {
-    pub(crate) daemon: D,
-    frameworks: RwLock<Frameworks>,
+pub(crate) struct Shared {
+    pub(crate) daemon: Box<dyn Daemon>,
+    pub(crate) frameworks: RwLock<Frameworks>,
     /// Held while a change is made: what it was checked against must not move.
-    changing: Mutex<()>,
+    pub(crate) changing: Mutex<()>,
 }
 
-pub(crate) type App<D> = State<Arc<Shared<D>>>;
+/// What handlers get as their state.
+pub(crate) type App = Arc<Shared>;
 
 impl Connected<IncomingStream<'_, Door>> for Admitted {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
@@ -118,7 +105,7 @@ async fn admit(
             None => next.run(request).await,
             Some(bytes) => {
                 let what = format!("the request has {bytes} bytes, the most is {REQUEST_BYTES_MAX}");
-                unreadable(&what).into_response()
+                Error::unreadable(&what).into_response()
             }
         };
     }
@@ -137,223 +124,26 @@ async fn no_such_path(request: Request) -> Error {
         .with_help("docs/api.md lists what there is; program and daemon may be of different releases")
 }
 
-/// An extractor of axum with our form of errors.
-struct Checked<T>(T);
-
-fn unreadable(why: &dyn std::fmt::Display) -> Error {
-    Error { whose: Blame::Client, ..Error::invalid(why.to_string()) }
-}
-
-impl<S: Send + Sync> FromRequest<S> for Checked<Changes> {
-    type Rejection = Error;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let read: Result<Json<Changes>, JsonRejection> = Json::from_request(request, state).await;
-        read.map(|Json(changes)| Self(changes)).map_err(|why| unreadable(&why.body_text()))
-    }
-}
-
-/// Which instance a path names.
-#[derive(Deserialize)]
-struct Named {
-    translator: Translator,
-    name: String,
-    address: Option<IpAddr>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Checked<Named> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Error> {
-        let read: Result<axum::extract::Path<Named>, PathRejection> =
-            axum::extract::Path::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Path(named)| Self(named)).map_err(|why| unreadable(&why.body_text()))
-    }
-}
-
-/// Which set of pool4 is wanted.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Set {
-    #[serde(default)]
-    protocol: Protocol,
-}
-
-/// A query string with our form of errors.
-pub(crate) struct Asked<T>(pub(crate) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Error> {
-        let read: Result<axum::extract::Query<T>, QueryRejection> =
-            axum::extract::Query::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Query(asked)| Self(asked)).map_err(|why| unreadable(&why.body_text()))
-    }
-}
-
-async fn status<D: Daemon>(State(shared): App<D>) -> Json<Status> {
-    let config = shared.daemon.config();
-    Json(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        device: config.device.name.clone(),
-        instances: config.instances.len(),
-    })
-}
-
-async fn instances<D: Daemon>(State(shared): App<D>) -> Response {
-    let namespace = std::fs::metadata("/proc/self/ns/net").map_or(0, |found| found.ino());
-    let frameworks = shared.frameworks.read().unwrap_or_else(PoisonError::into_inner);
-    let config = shared.daemon.config();
-    let row = |instance: &xlat_config::Instance| api::Instance {
-        namespace,
-        name: instance.name.clone(),
-        translator: instance.kind.translator().into(),
-        framework: edit::framework_of(&frameworks, instance),
-    };
-    read::list(config.instances.iter().map(row).collect())
-}
-
-async fn global<D: Daemon>(State(shared): App<D>, Checked(named): Checked<Named>) -> Result<Response, Error> {
-    let (config, at) = shared.find(&named)?;
-    Ok(Json(globals::show(&config.instances[at])).into_response())
-}
-
-async fn eamt<D: Daemon>(State(shared): App<D>, Checked(named): Checked<Named>) -> Result<Response, Error> {
-    let (config, at) = shared.find(&named)?;
-    let Kind::Siit(siit) = &config.instances[at].kind else {
-        return Err(wrong_kind(xlat_config::Translator::Nat64));
-    };
-    // The most recently added first. The configuration is held, not copied, while the client reads.
-    let (mut left, config) = (siit.eamt.len(), Arc::clone(&config));
-    Ok(read::lines(move || {
-        let Kind::Siit(siit) = &config.instances.get(at)?.kind else { return None };
-        let from = left.saturating_sub(512);
-        let step = siit.eamt.get(from..left).filter(|step| !step.is_empty())?;
-        left = from;
-        Some(step.iter().rev().map(|entry| api::Eam { ipv6: entry.ipv6, ipv4: entry.ipv4 }).collect())
-    }))
-}
-
-async fn denylist4<D: Daemon>(
-    State(shared): App<D>,
-    Checked(named): Checked<Named>,
-) -> Result<Response, Error> {
-    let (config, at) = shared.find(&named)?;
-    let Kind::Siit(siit) = &config.instances[at].kind else {
-        return Err(wrong_kind(xlat_config::Translator::Nat64));
-    };
-    Ok(read::list(siit.denylist4.iter().map(|prefix| api::Denied { prefix: *prefix }).collect()))
-}
-
-async fn pool4_rows<D: Daemon>(
-    State(shared): App<D>,
-    Checked(named): Checked<Named>,
-    Asked(set): Asked<Set>,
-) -> Result<Response, Error> {
-    let (config, at) = shared.find(&named)?;
-    let Kind::Nat64(nat64) = &config.instances[at].kind else {
-        return Err(wrong_kind(xlat_config::Translator::Siit));
-    };
-    Ok(read::list(pool4::rows(&nat64.pool4, set.protocol)))
-}
-
-async fn bib<D: Daemon>(
-    State(shared): App<D>,
-    Checked(named): Checked<Named>,
-    Asked(wanted): Asked<Wanted>,
-) -> Result<Response, Error> {
-    Ok(read::bib(shared.stateful(&named)?, wanted))
-}
-
-async fn sessions<D: Daemon>(
-    State(shared): App<D>,
-    Checked(named): Checked<Named>,
-    Asked(wanted): Asked<Wanted>,
-) -> Result<Response, Error> {
-    Ok(read::sessions(shared.stateful(&named)?, wanted))
-}
-
-async fn statistics<D: Daemon>(
-    State(shared): App<D>,
-    Checked(named): Checked<Named>,
-) -> Result<Response, Error> {
-    let (_, _, view) = shared.view(&named)?;
-    Ok(read::list(read::statistics(shared.daemon.engine(), &view)))
-}
-
-async fn address<D: Daemon>(
-    State(shared): App<D>,
-    Checked(named): Checked<Named>,
-) -> Result<Json<api::Translation>, Error> {
-    let (config, at, view) = shared.view(&named)?;
-    let query = named.address.ok_or_else(|| unreadable(&"an address is missing"))?;
-    read::translation(&view, &config, at, query).map(Json)
-}
-
-async fn changes<D: Daemon>(
-    State(shared): App<D>,
-    Checked(changes): Checked<Changes>,
-) -> Result<Json<serde_json::Value>, Error> {
-    let _one_at_a_time = shared.changing.lock().await;
-    let made = |pair| Changes { changes: vec![Change::BibAdd(pair)], ..changes.clone() };
-    match changes.changes.as_slice() {
-        // Entries that traffic made are no part of the configuration: one is made static first, which keeps it, and then goes.
-        [Change::BibRemove { protocol, ipv6, ipv4 }] => {
-            let view = shared.stateful(&Named::of(&changes))?;
-            let (protocol, ipv6, ipv4) = (*protocol, *ipv6, *ipv4);
-            let found = walk(move || read::bib_entries_with(&view, protocol, ipv6, ipv4)).await?;
-            let is_meant = |pair: &&BibPair| {
-                ipv6.is_none_or(|taddr| taddr == pair.ipv6) && ipv4.is_none_or(|taddr| taddr == pair.ipv4)
-            };
-            if let Some(pair) = found.iter().find(is_meant) {
-                shared.apply(made(*pair)).await?;
-            }
-        }
-        [Change::BibAdd(pair)] => {
-            let view = shared.stateful(&Named::of(&changes))?;
-            let new = *pair;
-            let found =
-                walk(move || read::bib_entries_with(&view, new.protocol, Some(new.ipv6), Some(new.ipv4)))
-                    .await?;
-            if let Some(other) = found.iter().find(|other| *other != pair) {
-                // Membership in pool4 is found out first, by the change itself.
-                return Err(edit::bib_collision(&edit::bib_entry(*pair), &edit::bib_entry(*other)));
-            }
-        }
-        _needs_no_state => {}
-    }
-    shared.apply(changes).await?;
-    Ok(Json(serde_json::json!({})))
-}
-
 /// Something that takes long, where it keeps nobody waiting.
-async fn walk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn walk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::failed(Blame::Bug, error.to_string()))
 }
 
-impl Named {
-    fn of(changes: &Changes) -> Self {
-        Self { translator: changes.translator, name: changes.instance.clone(), address: None }
-    }
-}
-
-impl<D: Daemon> Shared<D> {
-    fn find(&self, named: &Named) -> Result<(Arc<Config>, usize), Error> {
+impl Shared {
+    pub(crate) fn find(&self, named: &Named) -> Result<(Arc<Config>, usize), Error> {
         let config = self.daemon.config();
         let at = edit::found(&config, named.translator, &named.name)?;
         Ok((config, at))
     }
 
-    fn view(&self, named: &Named) -> Result<(Arc<Config>, usize, View), Error> {
+    pub(crate) fn view(&self, named: &Named) -> Result<(Arc<Config>, usize, View), Error> {
         let (config, at) = self.find(named)?;
         let view = self.daemon.engine().view(config.instances[at].kind.translator(), &named.name);
         let view = view.ok_or_else(|| Error::absent("the instance is just coming or going"))?;
         Ok((config, at, view))
     }
 
-    fn stateful(&self, named: &Named) -> Result<View, Error> {
+    pub(crate) fn stateful(&self, named: &Named) -> Result<View, Error> {
         let (config, at, view) = self.view(named)?;
         match &config.instances[at].kind {
             Kind::Nat64(_) => Ok(view),
@@ -361,7 +151,7 @@ impl<D: Daemon> Shared<D> {
         }
     }
 
-    async fn apply(&self, changes: Changes) -> Result<(), Error> {
+    pub(crate) async fn apply(&self, changes: Changes) -> Result<(), Error> {
         let mut frameworks = self.frameworks.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ephemeral = self.daemon.ephemeral_ports();
         let (changes, files) =

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use xlat_config::{Config, EamEntry, Instance, Kind, Siit};
 use xlat_control::api::{Changes, Eam, Status, Translator};
-use xlat_control::{Change, Client, ClientError, Daemon, Edit, Error, capture, listen, path, server};
+use xlat_control::{Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, listen, path, server};
 use xlat_engine::{Engine, EngineOptions};
 use xlat_translate::policy::Hops;
 
@@ -44,12 +44,14 @@ impl Daemon for Fake {
         (32768, 60999)
     }
 
-    async fn change(&self, edit: Edit) -> Result<(), Error> {
-        let mut config = Config::clone(&self.config());
-        edit(&mut config)?;
-        self.engine.reconfigure(&config).map_err(|error| Error::invalid(error.to_string()))?;
-        *self.config.lock().unwrap() = Arc::new(config);
-        Ok(())
+    fn change(&self, edit: Edit) -> Answer<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let mut config = Config::clone(&self.config());
+            edit(&mut config)?;
+            self.engine.reconfigure(&config).map_err(|error| Error::invalid(error.to_string()))?;
+            *self.config.lock().unwrap() = Arc::new(config);
+            Ok(())
+        })
     }
 }
 

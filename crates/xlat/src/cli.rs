@@ -128,6 +128,8 @@ pub(crate) enum Command {
         /// The folder
         folder: Option<PathBuf>,
     },
+    /// Print the OpenAPI document of what a daemon can be asked
+    Openapi,
     /// The other side of the demo's exchanges
     #[command(hide = true)]
     DemoPeer {

@@ -1,4 +1,4 @@
-//! Shell completions and manual pages, made from the command line's own description.
+//! Shell completions and manual pages, made from the command line's own description, and the document of the API from its.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,6 +16,13 @@ pub(crate) fn completions(shell: Shell) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "xlat", &mut script);
     Ok(io::stdout().write_all(&script)?)
+}
+
+/// Prints the OpenAPI document.
+pub(crate) fn openapi() -> Outcome {
+    let mut text = serde_json::to_vec_pretty(&xlat_control::document())?;
+    text.push(b'\n');
+    Ok(io::stdout().write_all(&text)?)
 }
 
 /// Prints the main manual page, or writes all pages to `folder`, which is made if need be.

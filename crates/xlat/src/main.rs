@@ -51,6 +51,7 @@ fn execute(command: Command) -> Outcome<ExitCode> {
         Command::Demo(arguments) => demo::play(&arguments),
         Command::Completions { shell } => generate::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Man { folder } => generate::manual(folder.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Openapi => generate::openapi().map(|()| ExitCode::SUCCESS),
         Command::DemoPeer { peer } => demo::peer(&peer).map(|()| ExitCode::SUCCESS),
     }
 }

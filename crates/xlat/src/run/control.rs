@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use xlat_config::{Config, Kind, Place, validate};
 use xlat_control::capture::{Source, Wanted};
-use xlat_control::{Blame, Daemon, Edit, Error, listen, server};
+use xlat_control::{Answer as Later, Blame, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::privileges::drop_thread_capabilities;
@@ -158,10 +158,12 @@ impl Daemon for Api {
         found.map(|interface| interface.name.clone())
     }
 
-    async fn change(&self, edit: Edit) -> Result<(), Error> {
-        let ending = |_| Error::failed(Blame::Host, "the daemon is ending");
-        let (answer, outcome) = oneshot::channel();
-        self.requests.send(Request { edit, answer }).await.map_err(|_| ending(()))?;
-        outcome.await.map_err(|_| ending(()))?
+    fn change(&self, edit: Edit) -> Later<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let ending = |_| Error::failed(Blame::Host, "the daemon is ending");
+            let (answer, outcome) = oneshot::channel();
+            self.requests.send(Request { edit, answer }).await.map_err(|_| ending(()))?;
+            outcome.await.map_err(|_| ending(()))?
+        })
     }
 }

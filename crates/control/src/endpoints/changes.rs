@@ -1,0 +1,53 @@
+//! Changes of an instance, all of them or none.
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::api::{BibPair, Change, Changes, Done};
+use crate::edit;
+use crate::error::Error;
+use crate::extract::{Named, Sent};
+use crate::read;
+use crate::routes::Routes;
+use crate::server::{App, walk};
+
+pub(super) fn add(routes: Routes) -> Routes {
+    routes.add(__path_changes, changes)
+}
+
+/// Makes changes of one instance, all of them or none; answered when they hold in the data path.
+#[utoipa::path(post, path = "/v1/changes", tag = "instances", request_body = Changes, responses(
+    (status = OK, description = "They are in force", body = Done)
+))]
+async fn changes(State(shared): State<App>, Sent(changes): Sent<Changes>) -> Result<Json<Done>, Error> {
+    let _one_at_a_time = shared.changing.lock().await;
+    let made = |pair| Changes { changes: vec![Change::BibAdd(pair)], ..changes.clone() };
+    match changes.changes.as_slice() {
+        // Entries that traffic made are no part of the configuration: one is made static first, which keeps it, and then goes.
+        [Change::BibRemove { protocol, ipv6, ipv4 }] => {
+            let view = shared.stateful(&Named::of(&changes))?;
+            let (protocol, ipv6, ipv4) = (*protocol, *ipv6, *ipv4);
+            let found = walk(move || read::bib_entries_with(&view, protocol, ipv6, ipv4)).await?;
+            let is_meant = |pair: &&BibPair| {
+                ipv6.is_none_or(|taddr| taddr == pair.ipv6) && ipv4.is_none_or(|taddr| taddr == pair.ipv4)
+            };
+            if let Some(pair) = found.iter().find(is_meant) {
+                shared.apply(made(*pair)).await?;
+            }
+        }
+        [Change::BibAdd(pair)] => {
+            let view = shared.stateful(&Named::of(&changes))?;
+            let new = *pair;
+            let found =
+                walk(move || read::bib_entries_with(&view, new.protocol, Some(new.ipv6), Some(new.ipv4)))
+                    .await?;
+            if let Some(other) = found.iter().find(|other| *other != pair) {
+                // Membership in pool4 is found out first, by the change itself.
+                return Err(edit::bib_collision(&edit::bib_entry(*pair), &edit::bib_entry(*other)));
+            }
+        }
+        _needs_no_state => {}
+    }
+    shared.apply(changes).await?;
+    Ok(Json(Done {}))
+}
