@@ -106,6 +106,22 @@ pub struct Status {
     pub device: String,
     /// How many instances it has.
     pub instances: usize,
+    /// Seconds since it began.
+    #[serde(default)]
+    pub uptime: u64,
+    /// Its configuration file; absent: it began without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<String>,
+    /// The configuration in force is not what the file said: the API changed it. That ends with the daemon, or when the file is
+    /// read again.
+    #[serde(default)]
+    pub differs_from_file: bool,
+    /// Threads that translate.
+    #[serde(default)]
+    pub workers: usize,
+    /// Why the kernel does not repeat known flows by itself; absent: it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub no_fast_path: Option<String>,
 }
 
 /// A line of `GET /v1/instances`.
@@ -137,6 +153,87 @@ pub struct Changes {
 /// The answer to a change that is in force: nothing more to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Done {}
+
+/// `POST /v1/explain`: a packet to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Question {
+    /// It, from its IP header on, in hexadecimal digits.
+    #[schema(pattern = "^([0-9a-fA-F]{2})+$", max_length = 131_150)]
+    pub packet: String,
+    /// Its firewall mark.
+    #[serde(default)]
+    pub mark: u32,
+}
+
+/// What would become of a packet, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The decisions, in order.
+    pub steps: Vec<Step>,
+    /// Their outcome.
+    pub verdict: Verdict,
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// What was decided upon.
+    pub title: String,
+    /// What was found.
+    pub detail: String,
+    /// RFC and section, or the option's name.
+    pub source: String,
+}
+
+/// What would become of a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verdict {
+    /// In one word.
+    pub word: Fate,
+    /// Why it would not be translated: the name of the counter.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// What that means.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub explanation: Option<String>,
+    /// RFC and section.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
+}
+
+/// What can become of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Translated and sent.
+    Translated,
+    /// Kept: a fragment, a stored SYN.
+    Held,
+    /// Ended here.
+    Dropped,
+    /// None of the translator's business.
+    Returned,
+}
+
+/// A line of `PUT /v1/configuration`: one difference. The values are as TOML writes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Difference {
+    /// The instance, if it is a part of one: `NAT64 default`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instance: Option<String>,
+    /// The option with its table, or the list; `instance` for an instance as a whole.
+    pub what: String,
+    /// What was there; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub old: Option<String>,
+    /// What is to be there; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub new: Option<String>,
+    /// Only a restart can make it.
+    pub takes_restart: bool,
+}
 
 /// One change. `force` skips the checks that only warn of what is seldom meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection, StringRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::Deserialize;
@@ -21,6 +21,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let read: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
         read.map(|Json(sent)| Self(sent)).map_err(|why| Error::unreadable(&why.body_text()))
+    }
+}
+
+/// A body of text.
+pub(crate) struct Text(pub(crate) String);
+
+impl<S: Send + Sync> FromRequest<S> for Text {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let read: Result<String, StringRejection> = String::from_request(request, state).await;
+        read.map(Self).map_err(|why| Error::unreadable(&why.body_text()))
     }
 }
 

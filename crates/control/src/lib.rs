@@ -28,5 +28,5 @@ pub use client::{Client, ClientError, Lines, path};
 pub use edit::Frameworks;
 pub use endpoints::document;
 pub use error::{Blame, Error};
-pub use server::{Answer, Daemon, Edit};
+pub use server::{About, Answer, Daemon, Edit};
 pub use socket::{DEFAULT_DEVICE, listen};

@@ -2,8 +2,10 @@
 //! daemon's control loop wait for a client.
 
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
@@ -52,8 +54,29 @@ pub trait Daemon: Send + Sync + 'static {
     fn interface_name(&self, index: u32) -> Option<String>;
 
     /// Edits the configuration, checks the result as a whole, and answers when it is in force in the data path. On any error
-    /// everything stays as it was.
-    fn change(&self, edit: Edit) -> Answer<'_, Result<(), Error>>;
+    /// everything stays as it was, and so it does where it is only to be tried.
+    fn change(&self, edit: Edit, only_try: bool) -> Answer<'_, Result<(), Error>>;
+
+    /// Reads the daemon's file again, in the same way.
+    fn reload(&self) -> Answer<'_, Result<(), Error>>;
+
+    /// What there is to say of the daemon as a whole.
+    fn about(&self) -> About;
+}
+
+/// What there is to say of a daemon as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Its configuration file, if it began with one.
+    pub file: Option<PathBuf>,
+    /// How long it has been running.
+    pub uptime: Duration,
+    /// Changes of the API are in force that the file does not know.
+    pub differs_from_file: bool,
+    /// Threads that translate.
+    pub workers: usize,
+    /// Why the kernel does not repeat flows, if it does not.
+    pub no_fast_path: Option<String>,
 }
 
 /// Answers on `listener` for ever. `uid` is the daemon's own user.
@@ -164,12 +187,18 @@ impl Shared {
             let _gone = done.send(frameworks);
             Ok(())
         });
-        self.daemon.change(edit).await?;
-        if let Ok(mut frameworks) = outcome.await {
-            let config = self.daemon.config();
-            frameworks.retain(|(translator, name), _| edit::found(&config, *translator, name).is_ok());
+        self.daemon.change(edit, false).await?;
+        if let Ok(frameworks) = outcome.await {
             *self.frameworks.write().unwrap_or_else(PoisonError::into_inner) = frameworks;
+            self.forget_frameworks();
         }
         Ok(())
+    }
+
+    /// Forgets how instances were made that are no more.
+    pub(crate) fn forget_frameworks(&self) {
+        let config = self.daemon.config();
+        let mut frameworks = self.frameworks.write().unwrap_or_else(PoisonError::into_inner);
+        frameworks.retain(|(translator, name), _| edit::found(&config, *translator, name).is_ok());
     }
 }

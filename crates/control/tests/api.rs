@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use xlat_config::{Config, EamEntry, Instance, Kind, Siit};
 use xlat_control::api::{Changes, Eam, Status, Translator};
-use xlat_control::{Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, listen, path, server};
+use xlat_control::{
+    About, Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, listen, path, server,
+};
 use xlat_engine::{Engine, EngineOptions};
 use xlat_translate::policy::Hops;
 
@@ -40,14 +42,26 @@ impl Daemon for Fake {
         &self.engine
     }
 
+    /// There is no file.
+    fn reload(&self) -> Answer<'_, Result<(), Error>> {
+        Box::pin(async { Err(Error::absent("there is no file")) })
+    }
+
+    fn about(&self) -> About {
+        About::default()
+    }
+
     fn ephemeral_ports(&self) -> (u16, u16) {
         (32768, 60999)
     }
 
-    fn change(&self, edit: Edit) -> Answer<'_, Result<(), Error>> {
+    fn change(&self, edit: Edit, only_try: bool) -> Answer<'_, Result<(), Error>> {
         Box::pin(async move {
             let mut config = Config::clone(&self.config());
             edit(&mut config)?;
+            if only_try {
+                return Ok(());
+            }
             self.engine.reconfigure(&config).map_err(|error| Error::invalid(error.to_string()))?;
             *self.config.lock().unwrap() = Arc::new(config);
             Ok(())
@@ -140,6 +154,12 @@ fn bad_requests_get_one_form_of_error_and_change_nothing() {
         )
     };
     let whole = |body: &str| post(body, body.len());
+    let put = |path: &str, body: &str| {
+        format!(
+            "PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let name = "a%2Fb%20%23%25%3F";
     for (request, status, says) in [
@@ -153,6 +173,9 @@ fn bad_requests_get_one_form_of_error_and_change_nothing() {
         (get(&format!("/v1/instances/siit/{name}/pool4?protocol=sctp")), 400, "sctp"),
         (get(&format!("/v1/instances/siit/{name}/pool4?protokol=tcp")), 400, "protokol"),
         (get(&format!("/v1/instances/siit/{name}/address/300.1.1.1")), 400, "300.1.1.1"),
+        (put("/v1/configuration", "[[instance]]\nname = 7"), 422, "the request:2:"),
+        (put("/v1/configuration?dryrun=true", ""), 400, "dryrun"),
+        (put("/v1/configuration", "\u{fffd}"), 422, ""),
         (whole("{\"translator\": \"siit\", "), 400, "EOF"),
         (whole("[]"), 400, ""),
         (
@@ -238,4 +261,51 @@ fn a_stranger_in_the_daemons_place_is_not_believed() {
     }
     let error = wait(Client::new(&server.device, own_uid() + 1).get::<Status>("/v1/status")).unwrap_err();
     assert!(matches!(error, ClientError::Stranger(_)), "{error}");
+}
+
+#[test]
+fn a_configuration_is_shown_tried_and_replaced() {
+    let server = Server::start("whole");
+    let put = |query: &str, body: &str| {
+        let head = format!("PUT /v1/configuration{query} HTTP/1.1\r\nHost: x\r\nConnection: close");
+        server.raw(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    };
+    let show = || server.raw("GET /v1/configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let two = "[[instance]]\nname = \"a\"\ntype = \"nat64\"\npool4 = [\"192.0.2.1\"]\n[instance.global]\npool6 = \"64:ff9b::/96\"\n\
+               [[instance]]\nname = \"b\"\ntype = \"siit\"\n[instance.global]\npool6 = \"2001:db8:64::/96\"\n";
+    let before = Arc::clone(&server.config.lock().unwrap());
+    let tried = put("?dry-run=true", two);
+    assert!(tried.starts_with("HTTP/1.1 200 ") && tried.contains("(NAT64)"), "{tried}");
+    assert!(Arc::ptr_eq(&before, &server.config.lock().unwrap()), "tried only");
+    let made = put("", two);
+    assert_eq!(tried.split_once("\r\n\r\n").unwrap().1, made.split_once("\r\n\r\n").unwrap().1);
+    assert_eq!(server.config.lock().unwrap().instances.len(), 2);
+    let shown = show();
+    let again = put("", shown.split_once("\r\n\r\n").unwrap().1);
+    assert!(
+        again.contains("content-length: 0") || again.ends_with("\r\n0\r\n\r\n"),
+        "what is shown is what is: {again}"
+    );
+}
+
+#[test]
+fn a_packet_is_explained() {
+    use xlat_control::api::Explanation;
+    let server = Server::start("why");
+    let post = |body: &str| {
+        let head =
+            "POST /v1/explain HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json";
+        server.raw(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    };
+    // A UDP packet from 192.0.2.1 to 10.0.0.1, which has a mapping; its source has none.
+    let packet = "4500001c00000000401100000a000002".replace("0a000002", "c0000201")
+        + "0a00000100010002000800 00".replace(' ', "").as_str();
+    let answer = post(&format!("{{\"packet\": \"{packet}\"}}"));
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let explained: Explanation =
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert!(!explained.steps.is_empty() && explained.verdict.reason.is_some(), "{answer}");
+    for wrong in ["{}", "{\"packet\": \"\"}", "{\"packet\": \"4\"}", "{\"packet\": \"zz\"}"] {
+        assert!(post(wrong).starts_with("HTTP/1.1 400 "), "{wrong}");
+    }
 }

@@ -1,7 +1,9 @@
 //! What can be asked and told, one file for each group of endpoints.
 
 mod changes;
+mod configuration;
 mod document;
+mod explain;
 mod instances;
 mod status;
 mod tables;
@@ -17,6 +19,8 @@ pub(crate) fn all() -> Routes {
     let routes = Routes::new(head()).schema::<Prefix>().schema::<Address>();
     let routes = document::add(routes);
     let routes = status::add(routes);
+    let routes = configuration::add(routes);
+    let routes = explain::add(routes);
     let routes = instances::add(routes);
     let routes = tables::add(routes);
     let routes = changes::add(routes);

@@ -2,11 +2,12 @@
 //! loop, which alone has the configuration, and is answered when it is in force.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use xlat_config::{Config, Kind, Place, validate};
 use xlat_control::capture::{Source, Wanted};
-use xlat_control::{Answer as Later, Blame, Daemon, Edit, Error, listen, server};
+use xlat_control::{About, Answer as Later, Blame, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::privileges::drop_thread_capabilities;
@@ -18,16 +19,35 @@ use crate::host;
 /// Changes that may wait for the control loop.
 const WAITING: usize = 16;
 
-/// A change that somebody waits for.
+/// What somebody waits for.
 pub(super) struct Request {
-    edit: Edit,
-    answer: oneshot::Sender<Result<(), Error>>,
+    pub(super) what: What,
+    pub(super) answer: Answer,
+}
+
+/// What can be asked of the control loop.
+pub(super) enum What {
+    /// A change of the configuration, or only whether it could be made.
+    Edit(Edit, OnlyTry),
+    /// That the file is read again.
+    Reload,
+}
+
+/// Whether nothing is to change.
+pub(super) type OnlyTry = bool;
+
+/// The configuration in force.
+#[derive(Clone)]
+struct InForce {
+    config: Arc<Config>,
+    /// By the API, since the file was read.
+    edited: bool,
 }
 
 /// The control loop's end of the API.
 pub(super) struct Control {
     requests: mpsc::Receiver<Request>,
-    config: watch::Sender<Arc<Config>>,
+    config: watch::Sender<InForce>,
 }
 
 impl Control {
@@ -37,10 +57,13 @@ impl Control {
         engine: Arc<Engine>,
         tap: Arc<Tap>,
         addresses: watch::Receiver<HostAddresses>,
+        about: About,
     ) -> Self {
         let (sender, requests) = mpsc::channel(WAITING);
-        let (publisher, config_now) = watch::channel(Arc::new(config.clone()));
-        let api = Api { engine, tap, addresses, config: config_now, requests: sender };
+        let (publisher, config_now) =
+            watch::channel(InForce { config: Arc::new(config.clone()), edited: false });
+        let about = (about, Instant::now());
+        let api = Api { engine, tap, addresses, config: config_now, about, requests: sender };
         if let Err(failure) = answer(&config.device.name, api) {
             tracing::warn!("there is no API: {failure}");
         }
@@ -55,23 +78,34 @@ impl Control {
         }
     }
 
-    /// Says which configuration is in force from now on.
-    pub(super) fn publish(&self, config: &Config) {
-        self.config.send_replace(Arc::new(config.clone()));
+    /// Says which configuration is in force from now on, and whether the API made it.
+    pub(super) fn publish(&self, config: &Config, edited: bool) {
+        self.config.send_replace(InForce { config: Arc::new(config.clone()), edited });
     }
 }
 
-impl Request {
-    /// The configuration as it is to be, checked as a whole, and the way to answer.
-    pub(super) fn edited(
-        self,
-        config: &Config,
-        addresses: &HostAddresses,
-        no_sharing: Option<&String>,
-    ) -> (Result<Config, Error>, Answer) {
-        let mut config = config.clone();
-        let edited = (self.edit)(&mut config).and_then(|()| check(config, addresses, no_sharing));
-        (edited, Answer(self.answer))
+/// The configuration as it is to be, checked as a whole.
+pub(super) fn edited(
+    edit: Edit,
+    config: &Config,
+    addresses: &HostAddresses,
+    no_sharing: Option<&String>,
+) -> Result<Config, Error> {
+    let mut edited = config.clone();
+    edit(&mut edited)?;
+    if let Some(found) = diff_of_device(config, &edited) {
+        return Err(Error::invalid(format!("another {found} takes a restart")).at("device"));
+    }
+    check(edited, addresses, no_sharing)
+}
+
+/// What only a start can change, if it differs.
+fn diff_of_device(old: &Config, new: &Config) -> Option<&'static str> {
+    let (old, new) = (&old.device, &new.device);
+    match (old.name == new.name, old.queues == new.queues) {
+        (false, _) => Some("device name"),
+        (true, false) => Some("number of queues"),
+        (true, true) => None,
     }
 }
 
@@ -131,13 +165,15 @@ struct Api {
     engine: Arc<Engine>,
     tap: Arc<Tap>,
     addresses: watch::Receiver<HostAddresses>,
-    config: watch::Receiver<Arc<Config>>,
+    config: watch::Receiver<InForce>,
+    /// What does not change, and when the daemon began.
+    about: (About, Instant),
     requests: mpsc::Sender<Request>,
 }
 
 impl Daemon for Api {
     fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.borrow())
+        Arc::clone(&self.config.borrow().config)
     }
 
     fn engine(&self) -> &Engine {
@@ -158,12 +194,26 @@ impl Daemon for Api {
         found.map(|interface| interface.name.clone())
     }
 
-    fn change(&self, edit: Edit) -> Later<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let ending = |_| Error::failed(Blame::Host, "the daemon is ending");
-            let (answer, outcome) = oneshot::channel();
-            self.requests.send(Request { edit, answer }).await.map_err(|_| ending(()))?;
-            outcome.await.map_err(|_| ending(()))?
-        })
+    fn change(&self, edit: Edit, only_try: bool) -> Later<'_, Result<(), Error>> {
+        Box::pin(self.ask(What::Edit(edit, only_try)))
+    }
+
+    fn reload(&self) -> Later<'_, Result<(), Error>> {
+        Box::pin(self.ask(What::Reload))
+    }
+
+    fn about(&self) -> About {
+        let (about, began) = &self.about;
+        About { uptime: began.elapsed(), differs_from_file: self.config.borrow().edited, ..about.clone() }
+    }
+}
+
+impl Api {
+    async fn ask(&self, what: What) -> Result<(), Error> {
+        let ending = |_| Error::failed(Blame::Host, "the daemon is ending");
+        let (answer, outcome) = oneshot::channel();
+        let request = Request { what, answer: Answer(answer) };
+        self.requests.send(request).await.map_err(|_| ending(()))?;
+        outcome.await.map_err(|_| ending(()))?
     }
 }

@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
+use xlat_control::{About, Edit, Error};
 use xlat_engine::{Engine, EngineOptions, Routes};
 use xlat_linux::datapath::{WorkerOptions, Workers};
 use xlat_linux::netlink::watch::{HostAddresses, Watcher};
@@ -33,7 +34,7 @@ use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 use crate::logging;
 use capture::Tap;
-use control::Control;
+use control::{Control, What};
 use data_path::DataPath;
 use flow_log::FlowLog;
 use kernel::Kernel;
@@ -179,7 +180,13 @@ impl Daemon {
         })
         .await?;
         (fresh.0, unfinished.0) = (None, None);
-        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone());
+        let about = About {
+            file: loaded.is_some().then(|| arguments.config.clone()),
+            workers: workers.counters().count(),
+            no_fast_path: kernel.as_ref().err().cloned(),
+            ..About::default()
+        };
+        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about);
         let mut daemon = Self {
             path: arguments.config.clone(),
             state_dir,
@@ -227,11 +234,12 @@ impl Daemon {
                 _ = signals.interrupt.recv() => return Ok(End::TakeBack),
                 _ = signals.reload.recv() => {
                     self.service.reloading();
-                    self.reload().await;
+                    // What is wrong has been logged.
+                    let _outcome = self.reload().await;
                     self.service.ready();
                 }
                 _ = signals.counters.recv() => self.log_counters(),
-                request = self.control.next() => self.change(request).await,
+                request = self.control.next() => self.answer(request).await,
                 Ok(()) = self.addresses.changed() => self.host_changed().await?,
                 Ok(()) = self.routes.changed() => self.routes_changed().await,
                 _ = pulse.tick() => {
@@ -247,34 +255,47 @@ impl Daemon {
     }
 
     /// Reads the configuration again. On any error everything stays as it was.
-    async fn reload(&mut self) {
-        match self.try_reload().await {
+    async fn reload(&mut self) -> Result<(), Error> {
+        let outcome = self.try_reload().await;
+        match &outcome {
             Ok(()) => tracing::info!(file = %self.path.display(), "configuration was read again"),
-            Err(failure) => tracing::error!("the configuration stays as it was: {failure}"),
+            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
         }
+        outcome
     }
 
-    async fn try_reload(&mut self) -> Outcome {
+    async fn try_reload(&mut self) -> Result<(), Error> {
         let addresses = self.addresses.borrow_and_update().clone();
-        let loaded = read(&self.path)?;
-        check(&loaded, &addresses, self.kernel.as_ref().err())?;
-        self.adopt(loaded.config, &addresses).await
+        let loaded = load_file(&self.path, &Hint::default()).map_err(|found| {
+            log_findings(&found.list);
+            Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string()))
+        })?;
+        log_findings(&loaded.warnings.list);
+        let found = host::check(&loaded, &addresses, self.kernel.as_ref().err().map(String::as_str));
+        log_findings(&found);
+        Error::among(&found).map_or(Ok(()), Err)?;
+        self.adopt(loaded.config, &addresses, false).await.map_err(|failure| control::not_in_force(&failure))
     }
 
     /// Does what the API asks for.
-    async fn change(&mut self, request: control::Request) {
-        let addresses = self.addresses.borrow().clone();
-        let (edited, answer) = request.edited(&self.config, &addresses, self.kernel.as_ref().err());
-        answer.give(match edited {
-            Ok(config) => {
-                self.adopt(config, &addresses).await.map_err(|failure| control::not_in_force(&failure))
-            }
-            Err(error) => Err(error),
+    async fn answer(&mut self, request: control::Request) {
+        request.answer.give(match request.what {
+            What::Edit(edit, only_try) => self.edit(edit, only_try).await,
+            What::Reload => self.reload().await,
         });
     }
 
+    async fn edit(&mut self, edit: Edit, only_try: bool) -> Result<(), Error> {
+        let addresses = self.addresses.borrow().clone();
+        let config = control::edited(edit, &self.config, &addresses, self.kernel.as_ref().err())?;
+        if only_try {
+            return Ok(());
+        }
+        self.adopt(config, &addresses, true).await.map_err(|failure| control::not_in_force(&failure))
+    }
+
     /// Puts a checked configuration in force, or leaves everything as it was.
-    async fn adopt(&mut self, config: Config, addresses: &HostAddresses) -> Outcome {
+    async fn adopt(&mut self, config: Config, addresses: &HostAddresses, by_api: bool) -> Outcome {
         let (old, new) = (&self.config.device, &config.device);
         if (&old.name, old.queues) != (&new.name, new.queues) {
             return Err(Failure::new("another device name or number of queues takes a restart"));
@@ -303,7 +324,7 @@ impl Daemon {
             }
         } else {
             self.flow_log.configure(&config);
-            self.control.publish(&config);
+            self.control.publish(&config, by_api);
             self.config = config;
             let followed = self.follow_host(addresses);
             self.warn();
