@@ -32,6 +32,13 @@ pub(crate) struct File {
     framework: Framework,
 }
 
+impl File {
+    /// The name of its instance.
+    pub(crate) fn name(&self) -> &str {
+        &self.instance.name
+    }
+}
+
 /// Reads the files among the changes, which may take long: before anybody waits for it.
 pub(crate) fn read_files(changes: &Changes) -> Result<VecDeque<File>, Error> {
     let read = |(at, change): (usize, &Change)| match change {

@@ -11,7 +11,7 @@ use futures_util::stream;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use xlat_config::{Config, Kind};
-use xlat_engine::{Engine, Reason, Scheme, Traffic, Untranslated, View};
+use xlat_engine::{Reason, Scheme, Traffic, Untranslated, View};
 use xlat_nat64::{BibInfo, Cursor, SessionInfo, TcpState};
 
 use crate::api::{self, BibPair, BibRow, Counter, Protocol, SessionRow, Translation, Transport4, Transport6};
@@ -196,9 +196,9 @@ fn state_name(state: TcpState) -> &'static str {
     }
 }
 
-/// The counters: those of the workers hold for the daemon as a whole, BIB entries and sessions for the instance.
-pub(crate) fn statistics(engine: &Engine, view: &View) -> Vec<Counter> {
-    let statistics = engine.statistics();
+/// The counters of an instance.
+pub(crate) fn statistics(view: &View) -> Vec<Counter> {
+    let statistics = view.statistics();
     let traffic = Traffic::ALL.map(|traffic| {
         let (jool, explanation) = match traffic {
             Traffic::Received6 => ("JSTAT_RECEIVED6", "IPv6 packets that came in"),

@@ -179,6 +179,10 @@ impl Shared {
         let ephemeral = self.daemon.ephemeral_ports();
         let (changes, files) =
             walk(move || edit::read_files(&changes).map(|files| (changes, files))).await??;
+        // What a file replaces counts from zero.
+        let named =
+            |file: &edit::File| Named { translator: changes.translator, name: file.name().to_owned() };
+        let replaced: Vec<Named> = files.iter().map(named).collect();
         let (done, outcome) = tokio::sync::oneshot::channel();
         let edit: Edit = Box::new(move |config| {
             let mut context = Context { frameworks: &mut frameworks, ephemeral, files };
@@ -188,6 +192,9 @@ impl Shared {
             Ok(())
         });
         self.daemon.change(edit, false).await?;
+        for (_, _, view) in replaced.iter().filter_map(|named| self.view(named).ok()) {
+            view.restart_statistics();
+        }
         if let Ok(frameworks) = outcome.await {
             *self.frameworks.write().unwrap_or_else(PoisonError::into_inner) = frameworks;
             self.forget_frameworks();

@@ -1,12 +1,11 @@
-//! Counters: each worker has its own, nobody else writes them; a reader adds them up.
+//! Counters: each worker has its own for each instance, nobody else writes them; a reader adds them up.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::reason::Reason;
 
-/// What one worker counts. On a cache line of its own: no line written per packet is shared.
+/// What one worker counts for one instance. On a cache line of its own: no line written per packet is shared.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Counters {
@@ -108,17 +107,22 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    pub(crate) fn add_workers(&mut self, workers: &[Arc<Counters>]) {
-        for worker in workers {
-            for (to, from) in self.all_mut().zip(worker.traffic.iter().chain(&worker.reasons)) {
-                *to = to.wrapping_add(from.load(Ordering::Relaxed));
-            }
+    pub(crate) fn add_worker(&mut self, worker: &Counters) {
+        for (to, from) in self.all_mut().zip(worker.traffic.iter().chain(&worker.reasons)) {
+            *to = to.wrapping_add(from.load(Ordering::Relaxed));
         }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         for (to, from) in self.all_mut().zip(other.traffic.iter().chain(&other.reasons)) {
             *to = to.wrapping_add(*from);
+        }
+    }
+
+    /// Takes away what is counted elsewhere.
+    pub fn subtract(&mut self, other: &Self) {
+        for (to, from) in self.all_mut().zip(other.traffic.iter().chain(&other.reasons)) {
+            *to = to.wrapping_sub(*from);
         }
     }
 
@@ -175,13 +179,13 @@ mod tests {
 
     #[test]
     fn counters_go_on_from_their_names() {
-        let counters = Arc::new(Counters::default());
+        let counters = Counters::default();
         for (place, reason) in Reason::all().enumerate() {
             (0..place % 3).for_each(|_| counters.reason(reason));
         }
         Traffic::ALL.iter().for_each(|what| counters.traffic(*what, *what as u64 + 5));
         let mut was = Statistics::default();
-        was.add_workers(&[counters]);
+        was.add_worker(&counters);
         let named: HashMap<_, _> = was.named().collect();
         assert_eq!(named.len(), Traffic::COUNT + Reason::COUNT, "a name twice");
         let unknown = [("what-nobody-counts", 7)];

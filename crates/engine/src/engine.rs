@@ -16,6 +16,7 @@ use xlat_translate::refused::HostAddresses;
 use crate::counters::{Counters, Statistics};
 use crate::flows::{FlowEvents, FlowSink};
 use crate::instance::{Instance, Nat64};
+use crate::ledger::{Ledgers, Pen};
 use crate::limiter::Rate;
 use crate::peers::SessionSink;
 use crate::worker::{Worker, error_rate};
@@ -54,6 +55,8 @@ pub struct ConfigError {
 
 /// One configuration as the workers see it. Never changed; replaced as a whole.
 pub(crate) struct Generation {
+    /// Differs from that of every other.
+    pub(crate) number: u64,
     pub(crate) instances: Vec<Arc<Instance>>,
     pub(crate) host: HostAddresses,
     /// Stands in for an empty pool4.
@@ -79,7 +82,9 @@ pub struct Engine {
     options: EngineOptions,
     /// Held while a new configuration is compiled: one change at a time.
     change: Mutex<()>,
+    /// What the workers count for no instance.
     workers: Mutex<Vec<Arc<Counters>>>,
+    ledgers: Ledgers,
     /// What was counted before this engine began.
     earlier: Mutex<Statistics>,
     last_tick: AtomicU64,
@@ -95,7 +100,10 @@ impl Engine {
         let empty = Generation::empty(&options, host);
         let first = empty.next(config, &options)?;
         first.settle(&empty);
+        let ledgers = Ledgers::default();
+        ledgers.enrol(&first);
         Ok(Arc::new(Self {
+            ledgers,
             current: Arc::new(ArcSwap::from_pointee(first)),
             options,
             change: Mutex::new(()),
@@ -114,6 +122,7 @@ impl Engine {
         let new = Arc::new(old.next(config, &self.options)?);
         self.current.store(Arc::clone(&new));
         new.settle(&old);
+        self.ledgers.enrol(&new);
         Ok(())
     }
 
@@ -128,6 +137,7 @@ impl Engine {
             hops: old.hops,
             error_rate: old.error_rate,
             traces: old.traces,
+            number: old.number + 1,
         }));
     }
 
@@ -148,6 +158,7 @@ impl Engine {
             hops: old.hops,
             error_rate: old.error_rate,
             traces: old.traces,
+            number: old.number + 1,
         });
         self.current.store(Arc::clone(&new));
         new.settle(&old);
@@ -158,16 +169,20 @@ impl Engine {
     pub fn worker(self: &Arc<Self>) -> Worker {
         let counters = Arc::new(Counters::default());
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = workers.len();
         workers.push(Arc::clone(&counters));
         let seed = self.options.secret_for(&format!("worker {}", workers.len()));
         drop(workers);
-        Worker::new(Arc::clone(self), counters, seed)
+        Worker::new(Arc::clone(self), Pen::new(number, counters), seed)
     }
 
-    /// The counters of all workers, and what was counted before.
+    /// The counters of all workers over all instances, and what was counted before.
     pub fn statistics(&self) -> Statistics {
         let mut sum = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        sum.add_workers(&self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        sum.add(&self.ledgers.sum());
+        for worker in &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
+            sum.add_worker(worker);
+        }
         sum
     }
 
@@ -215,6 +230,7 @@ impl Engine {
 impl Generation {
     fn empty(options: &EngineOptions, host: HostAddresses) -> Self {
         Self {
+            number: 0,
             instances: Vec::new(),
             host,
             implicit: None,
@@ -241,6 +257,7 @@ impl Generation {
             implicit: self.implicit,
             hops: self.hops,
             traces: config.instances.iter().any(|instance| instance.global.logging_debug),
+            number: self.number + 1,
             instances,
         })
     }

@@ -10,6 +10,7 @@ use xlat_nat64::{BibInfo, Cursor, Gauges, SessionInfo};
 use xlat_translate::refused::HostAddresses;
 use xlat_translate::siit::SiitTables;
 
+use crate::counters::Statistics;
 use crate::engine::Engine;
 use crate::instance::{Instance, Kind};
 
@@ -73,6 +74,21 @@ impl View {
     pub fn sessions(&self, from: Cursor, count: usize, out: &mut Vec<SessionInfo>) -> Option<Cursor> {
         let nat64 = self.instance.nat64()?;
         nat64.tables.sessions(&nat64.policy, from, count, out)
+    }
+
+    /// What the workers counted for the instance: what it took or refused, and what no instance wanted where it comes first.
+    pub fn statistics(&self) -> Statistics {
+        self.instance.ledger.own()
+    }
+
+    /// Counts from zero again. The sum over the daemon goes on.
+    pub fn restart_statistics(&self) {
+        self.instance.ledger.restart();
+    }
+
+    /// Counts on from what an earlier run has counted for the instance.
+    pub fn add_statistics(&self, earlier: &Statistics) {
+        self.instance.ledger.add(earlier);
     }
 
     /// The tables in numbers; `None` if the instance is stateless.

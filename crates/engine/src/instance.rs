@@ -17,6 +17,7 @@ use xlat_translate::siit::{HairpinMode, SiitTables};
 
 use crate::engine::{ConfigError, EngineOptions};
 use crate::flows::{self, Flows};
+use crate::ledger::Ledger;
 use crate::limiter::Rate;
 use crate::origin::Origin;
 use crate::peers::Peers;
@@ -24,6 +25,10 @@ use crate::peers::Peers;
 /// One translator.
 pub(crate) struct Instance {
     pub(crate) name: String,
+    /// Its position in the configuration.
+    pub(crate) place: usize,
+    /// Its counters.
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) enabled: bool,
     pub(crate) error_rate: Rate,
     pub(crate) rewrites: Rewrites,
@@ -84,6 +89,7 @@ impl Instance {
         implicit: Option<Ipv4Addr>,
         options: &EngineOptions,
     ) -> Result<Self, ConfigError> {
+        let ledger = previous.map(|previous| Arc::clone(&previous.ledger)).unwrap_or_default();
         let (kind, zero_checksum) = match &config.kind {
             model::Kind::Siit(siit) => {
                 let amend = siit.global.amend_udp_checksum_zero;
@@ -101,6 +107,8 @@ impl Instance {
         };
         Ok(Self {
             name: config.name.clone(),
+            place: index,
+            ledger,
             enabled: config.global.manually_enabled,
             error_rate: Rate {
                 per_second: config.limits.icmp_error_rate,
@@ -124,6 +132,8 @@ impl Instance {
         let policy = StatePolicy::new(state, Some(&nat64.policy)).map_err(refuse)?;
         Ok(Some(Self {
             name: self.name.clone(),
+            place: self.place,
+            ledger: Arc::clone(&self.ledger),
             enabled: self.enabled,
             error_rate: self.error_rate,
             rewrites: self.rewrites.clone(),

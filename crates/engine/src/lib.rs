@@ -21,6 +21,7 @@ mod flows;
 mod identification;
 mod inspect;
 mod instance;
+mod ledger;
 mod limiter;
 mod origin;
 mod peers;

@@ -102,32 +102,43 @@ impl Context<'_> {
     }
 }
 
-/// Takes one packet from the device.
+/// Takes one packet from the device. It is charged to the instance that took it or refused it; where none wanted it, or it
+/// was not offered to any, to the one that comes first.
 pub(crate) fn process(context: &mut Context<'_>, packet: &mut Buffer<'_>) -> Verdict {
-    let counters = &context.tools.counters;
-    match version(packet) {
+    let received = match version(packet) {
         6 => {
-            counters.traffic(Traffic::Received6, 1);
-            counters.traffic(Traffic::Bytes6, packet.len() as u64);
+            context.tools.pen.charge(first(context.generation.offered6()));
+            Some((Traffic::Received6, Traffic::Bytes6, packet.len()))
         }
         4 => {
             packet.truncate(unpadded4(packet.bytes()).len());
-            counters.traffic(Traffic::Received4, 1);
-            counters.traffic(Traffic::Bytes4, packet.len() as u64);
+            context.tools.pen.charge(first(context.generation.offered4()));
+            Some((Traffic::Received4, Traffic::Bytes4, packet.len()))
         }
-        _neither => {}
+        _neither => {
+            context.tools.pen.charge(0);
+            None
+        }
+    };
+    let verdict = if context.origin.looped { refuse_looped(context, packet) } else { take(context, packet) };
+    if let Some((packets, bytes, len)) = received {
+        let counters = context.tools.counters();
+        counters.traffic(packets, 1);
+        counters.traffic(bytes, len as u64);
     }
-    if context.origin.looped {
-        return refuse_looped(context, packet);
-    }
-    take(context, packet)
+    verdict
+}
+
+/// The place of the instance that comes first; without any, a place that none has.
+fn first<'g>(mut instances: impl Iterator<Item = &'g Instance>) -> usize {
+    instances.next().map_or(0, |instance| instance.place)
 }
 
 /// A packet that came out of our device and was routed back into it has lost no hop and is not translated again. Its sender
 /// is told, by an error that takes the way of any error of this host: through the translator.
 fn refuse_looped(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
     let why = Reason::Pipeline(Pipeline::Looped);
-    context.tools.counters.reason(why);
+    context.tools.counters().reason(why);
     context.out.stopped(packet, context.origin, Verdict::Dropped(why));
     let answer = match version(packet) {
         6 => Answer::unreachable6(ADDRESS_UNREACHABLE6),
@@ -136,7 +147,7 @@ fn refuse_looped(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
     let mut message = [0; own_error::MAX_LEN];
     match context.tools.build_error(context.generation, packet.bytes(), answer, &mut message) {
         Some((len, sent)) => {
-            context.tools.counters.traffic(sent, 1);
+            context.tools.counters().traffic(sent, 1);
             let mut storage = [0; buffer::HEADROOM + own_error::MAX_LEN];
             let mut error = Buffer::new(&mut storage, 0, 0, Offload::NONE);
             if error.replace(buffer::HEADROOM, &message[..len]) {
@@ -144,7 +155,7 @@ fn refuse_looped(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
                 take(context, &mut error);
             }
         }
-        None => context.tools.counters.traffic(Traffic::ErrorsWithheld, 1),
+        None => context.tools.counters().traffic(Traffic::ErrorsWithheld, 1),
     }
     Verdict::Dropped(why)
 }
@@ -179,7 +190,7 @@ fn settle(context: &mut Context<'_>, packet: &mut Buffer<'_>, result: Result<Don
         Err(stop) => stop,
     };
     if let Some(reason) = stop.verdict.reason() {
-        context.tools.counters.reason(reason);
+        context.tools.counters().reason(reason);
         context.out.stopped(packet, context.origin, stop.verdict);
     }
     if context.gives_back(&stop) {
@@ -217,7 +228,10 @@ fn offer<'g>(
     mut to: impl FnMut(&mut Context<'g>, &Instance) -> Result<Done, Stop>,
 ) -> Result<Done, Stop> {
     let mut stop = Stop::returned(Reason::Pipeline(Pipeline::NoInstance), Some(nobody));
+    let mut first = None;
     for instance in instances {
+        context.tools.pen.charge(instance.place);
+        first.get_or_insert(instance.place);
         let result = if instance.enabled {
             to(context, instance)
         } else {
@@ -233,6 +247,7 @@ fn offer<'g>(
             result => return result,
         }
     }
+    context.tools.pen.charge(first.unwrap_or(0));
     Err(stop)
 }
 
@@ -250,7 +265,7 @@ fn segments(context: &mut Context<'_>, packet: &Buffer<'_>) -> Verdict {
             }
         }
         Err(_bad) => {
-            context.tools.counters.reason(Reason::Pipeline(Pipeline::SegmentationFailed));
+            context.tools.counters().reason(Reason::Pipeline(Pipeline::SegmentationFailed));
             context.out.stopped(packet, context.origin, failed);
         }
     }
@@ -267,7 +282,7 @@ fn send6(context: &mut Context<'_>, packet: &mut Buffer<'_>, outcome: Outcome) -
             fragment6::split(packet, mtu, &mut context.tools.piece, |piece| context.out.send(piece));
         }
     }
-    context.tools.counters.traffic(Traffic::Translated, 1);
+    context.tools.counters().traffic(Traffic::Translated, 1);
     Done::Sent
 }
 
@@ -277,7 +292,7 @@ fn send4(context: &mut Context<'_>, packet: &mut Buffer<'_>, outcome: Outcome) -
         return Done::Segment;
     }
     context.out.send(packet);
-    context.tools.counters.traffic(Traffic::Translated, 1);
+    context.tools.counters().traffic(Traffic::Translated, 1);
     Done::Sent
 }
 

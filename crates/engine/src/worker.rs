@@ -16,6 +16,7 @@ use crate::counters::{Counters, Traffic};
 use crate::engine::{Engine, Generation};
 use crate::explain::{Explanation, explain};
 use crate::identification::Identifications;
+use crate::ledger::Pen;
 use crate::limiter::{Limiter, Rate};
 use crate::origin::Origin;
 use crate::pipeline::{self, Context, Recorder};
@@ -71,7 +72,7 @@ pub struct Worker {
 
 /// What a packet's way needs besides the packet and the configuration.
 pub(crate) struct Tools {
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) pen: Pen,
     pub(crate) random: Random,
     pub(crate) now: Instant,
     pub(crate) recorder: Recorder,
@@ -85,12 +86,12 @@ pub(crate) struct Tools {
 }
 
 impl Worker {
-    pub(crate) fn new(engine: Arc<Engine>, counters: Arc<Counters>, seed: [u8; 16]) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, pen: Pen, seed: [u8; 16]) -> Self {
         let generation = Cache::new(engine.current());
         let mut random = Random::new(seed);
         let room = buffer::HEADROOM + buffer::MAX_PACKET;
         let tools = Tools {
-            counters,
+            pen,
             now: Instant(0),
             recorder: Recorder::default(),
             segment: vec![0; room],
@@ -115,6 +116,7 @@ impl Worker {
         if generation.traces {
             out.trace(&explain(generation, packet.bytes(), origin));
         }
+        self.tools.pen.follow(generation);
         pipeline::process(&mut Context { generation, tools: &mut self.tools, out, origin }, packet)
     }
 
@@ -129,7 +131,9 @@ impl Worker {
         self.set_now(now_ms);
         let Some(_unchanged) = self.engine.begin_tick(now_ms) else { return };
         let generation = self.generation.load();
+        self.tools.pen.follow(generation);
         for instance in &generation.instances {
+            self.tools.pen.charge(instance.place);
             let Some(nat64) = instance.nat64() else { continue };
             // A bounded amount of work, so that packets do not wait for it; the rest is for the next tick.
             for _ in 0..EXPIRY_ROUNDS {
@@ -140,7 +144,7 @@ impl Worker {
                     break;
                 }
             }
-            let counters = &self.tools.counters;
+            let counters = self.tools.counters();
             nat64.reassembly.expire(self.tools.now, &mut |refusal, _first| {
                 counters.traffic(Traffic::HeldLost, 1);
                 counters.reason(crate::reason::Reason::Fragment(refusal));
@@ -150,6 +154,11 @@ impl Worker {
 }
 
 impl Tools {
+    /// Where what happens now is counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.pen.counters()
+    }
+
     /// Sends the ICMP error `answer` about `offender` to its sender, if the rules and the limit allow one.
     pub(crate) fn answer(
         &mut self,
@@ -160,11 +169,11 @@ impl Tools {
     ) {
         let mut message = [0; own_error::MAX_LEN];
         let Some((len, sent)) = self.build_error(generation, offender, answer, &mut message) else {
-            self.counters.traffic(Traffic::ErrorsWithheld, 1);
+            self.counters().traffic(Traffic::ErrorsWithheld, 1);
             return;
         };
         self.send_copy(&message[..len], out);
-        self.counters.traffic(sent, 1);
+        self.counters().traffic(sent, 1);
     }
 
     /// Builds the ICMP error `answer` about `offender` into `message`, if the rules and the limit allow one; gives its length

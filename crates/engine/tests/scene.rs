@@ -451,3 +451,68 @@ fn an_empty_pool4_is_the_hosts_address_of_the_moment() {
     engine.set_implicit(None).unwrap();
     assert_eq!(source(), None);
 }
+
+#[test]
+fn each_instance_counts_its_own() {
+    use xlat_config::Translator::{Nat64, Siit};
+    use xlat_engine::Traffic::{Received4, Received6, Translated};
+    const SIIT: &str = r#"
+[[instance]]
+name = "default"
+type = "siit"
+[instance.global]
+pool6 = "2001:db8:64::/96"
+"#;
+    let config =
+        |toml: &str| xlat_config::load("t.toml", toml, &xlat_config::Hint::default()).unwrap().config;
+    let both = format!("{NAT64}{SIIT}");
+    let engine = engine(&both);
+    let mut workers = [engine.worker(), engine.worker()];
+    let counts = |kind, what| engine.view(kind, "default").map(|view| view.statistics().traffic(what));
+    let stateful = udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), 64, b"x");
+    let stateless = udp6("2001:db8:64::192.0.2.8", "2001:db8:64::198.51.100.1", (1000, 53), 64, b"x");
+    let nobodys = udp6("2001:db8::8", "2001:db8:9::9", (1000, 53), 64, b"x");
+    for worker in &mut workers {
+        for (packet, translated) in
+            [(&stateful, true), (&stateless, true), (&stateless, true), (&nobodys, false)]
+        {
+            assert_eq!(take(worker, packet).0 == Verdict::Translated, translated);
+        }
+        // Without state: the first that is stateful refuses it, and the other takes it.
+        assert_eq!(take(worker, &udp4("192.0.2.9", "198.51.100.1", (7, 7), 64, b"x")).0, Verdict::Translated);
+    }
+    assert_eq!(
+        (counts(Nat64, Received6), counts(Nat64, Received4), counts(Nat64, Translated)),
+        (Some(4), Some(0), Some(2))
+    );
+    assert_eq!(
+        (counts(Siit, Received6), counts(Siit, Received4), counts(Siit, Translated)),
+        (Some(4), Some(2), Some(6))
+    );
+    let all = |what| engine.statistics().traffic(what);
+    assert_eq!((all(Received6), all(Translated)), (8, 8));
+
+    // A changed option leaves them, also where the places change.
+    engine
+        .reconfigure(&config(&format!("{SIIT}{}", NAT64.replace("96\"", "96\"\nudp-timeout = \"0:10:00\""))))
+        .unwrap();
+    assert_eq!(take(&mut workers[0], &stateful).0, Verdict::Translated);
+    assert_eq!((counts(Nat64, Translated), counts(Siit, Translated)), (Some(3), Some(6)));
+    engine.view(Nat64, "default").unwrap().restart_statistics();
+    assert_eq!(take(&mut workers[1], &stateful).0, Verdict::Translated);
+    assert_eq!(
+        (counts(Nat64, Translated), counts(Siit, Translated), all(Translated)),
+        (Some(1), Some(6), 10)
+    );
+
+    // One that comes anew begins at zero; what the former counted stays in the sum.
+    engine.reconfigure(&config(NAT64)).unwrap();
+    assert_eq!((counts(Siit, Translated), all(Translated)), (None, 10));
+    engine.reconfigure(&config(&both)).unwrap();
+    assert_eq!((counts(Siit, Translated), all(Translated)), (Some(0), 10));
+    assert_eq!(take(&mut workers[0], &stateless).0, Verdict::Translated);
+    assert_eq!(
+        (counts(Siit, Translated), counts(Nat64, Translated), all(Translated)),
+        (Some(1), Some(1), 11)
+    );
+}

@@ -55,5 +55,5 @@ async fn global(
 ))]
 async fn statistics(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Response, Error> {
     let (_, _, view) = shared.view(&named)?;
-    Ok(read::list(read::statistics(shared.daemon.engine(), &view)))
+    Ok(read::list(read::statistics(&view)))
 }

@@ -117,7 +117,7 @@ impl Recorder {
             out.log(&instance.name, event);
         }
         for original in recorder.expired.drain(..) {
-            tools.counters.traffic(Traffic::HeldLost, 1);
+            tools.counters().traffic(Traffic::HeldLost, 1);
             let answer = match original.first().map(|byte| byte >> 4) {
                 Some(6) => Answer::unreachable6(PORT_UNREACHABLE6),
                 _four => Answer::unreachable4(PORT_UNREACHABLE4),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use xlat_config::Config;
+use xlat_config::{Config, Translator};
 use xlat_engine::{Engine, Statistics};
 use xlat_linux::clock;
 use xlat_linux::netlink::default_journal_directory;
@@ -19,7 +19,7 @@ use crate::failure::{Failure, Outcome};
 /// `O_NONBLOCK`.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 /// The version of the file's content.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Sessions of a part of the file.
 const PART: usize = 1024;
 /// Longest part in bytes.
@@ -40,7 +40,7 @@ struct Head {
     cookie: u64,
     /// Milliseconds of the clock when it was written.
     written: u64,
-    /// Counters by name.
+    /// Counters by name, those of the instances left out.
     statistics: Vec<(String, u64)>,
 }
 
@@ -50,6 +50,8 @@ enum Part {
     /// Sessions of the instance with this name.
     Sessions(String, Vec<Session>),
     End,
+    /// Counters, by name, of the instance with this name, stateful or not.
+    Counters(String, bool, Vec<(String, u64)>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +80,20 @@ impl Snapshot {
         let new = path.with_extension("new");
         let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         let mut out = BufWriter::new(file);
-        let statistics = engine.statistics().named().map(|(name, count)| (name.to_owned(), count)).collect();
-        put(&mut out, &head(statistics)?)?;
+        let named = |counted: &Statistics| -> Vec<(String, u64)> {
+            counted.named().map(|(name, count)| (name.to_owned(), count)).collect()
+        };
+        let mut others = engine.statistics();
+        let mut own = Vec::new();
+        for instance in &config.instances {
+            let kind = instance.kind.translator();
+            let Some(view) = engine.view(kind, &instance.name) else { continue };
+            let counted = view.statistics();
+            others.subtract(&counted);
+            own.push(Part::Counters(instance.name.clone(), kind == Translator::Nat64, named(&counted)));
+        }
+        put(&mut out, &head(named(&others))?)?;
+        own.iter().try_for_each(|part| put(&mut out, part))?;
         for instance in &config.instances {
             let Some(view) = engine.view(instance.kind.translator(), &instance.name) else { continue };
             let mut cursor = Some(Cursor::default());
@@ -118,15 +132,29 @@ impl Snapshot {
         if (&written.boot, written.namespace, written.cookie) != (&here.boot, here.namespace, here.cookie) {
             return Ok(0);
         }
-        let counts = written.statistics.iter().map(|(name, count)| (name.as_str(), *count));
-        engine.add_statistics(&Statistics::from_named(counts));
+        let counted = |named: &[(String, u64)]| {
+            Statistics::from_named(named.iter().map(|(name, count)| (name.as_str(), *count)))
+        };
+        engine.add_statistics(&counted(&written.statistics));
         let passed = Duration::from_millis(here.written.saturating_sub(written.written));
         let mut count = 0;
-        while let Part::Sessions(instance, sessions) = get(&mut file)? {
-            let sessions = sessions.iter().filter_map(|session| session.restored(passed));
-            count += engine.restore(&instance, sessions, clock::now_ms()).restored;
+        loop {
+            match get(&mut file)? {
+                Part::Sessions(instance, sessions) => {
+                    let sessions = sessions.iter().filter_map(|session| session.restored(passed));
+                    count += engine.restore(&instance, sessions, clock::now_ms()).restored;
+                }
+                Part::Counters(instance, stateful, named) => {
+                    let kind = if stateful { Translator::Nat64 } else { Translator::Siit };
+                    match engine.view(kind, &instance) {
+                        Some(view) => view.add_statistics(&counted(&named)),
+                        // Of an instance that is no more: the daemon's sum goes on.
+                        None => engine.add_statistics(&counted(&named)),
+                    }
+                }
+                Part::End => return Ok(count),
+            }
         }
-        Ok(count)
     }
 
     /// Removes the file, if it is there.
