@@ -9,6 +9,7 @@ pub mod coalesce;
 pub mod datapath;
 pub mod fastpath;
 pub mod netlink;
+pub mod packet_socket;
 pub mod privileges;
 pub mod probe;
 pub mod tun;

@@ -7,13 +7,12 @@
 
 mod common;
 
-use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use xlat_linux::datapath::{Handler, Origin, Transmit, WorkerOptions, Workers};
+use xlat_linux::packet_socket::PacketSocket;
 use xlat_linux::tun::{Queue, Tun};
 use xlat_linux::virtio::{self, HEADER_LEN};
 use xlat_packet::Buffer;
@@ -39,10 +38,10 @@ impl Device {
             let header = virtio::encode(&offload(out), &out.bytes).unwrap();
             let bytes = [&header[..], &out.bytes].concat();
             assert_eq!(self.queue.write(&bytes).unwrap(), bytes.len());
-            let len = self.socket.receive(&mut self.room).expect("the device swallowed a packet");
+            let len = self.socket.receive(&mut self.room).unwrap().expect("the device swallowed a packet");
             *out = caught(&self.room[..len]);
         }
-        assert_eq!(self.socket.receive(&mut self.room), None, "the device made a packet of its own");
+        assert_eq!(self.socket.receive(&mut self.room).unwrap(), None, "the device made a packet of its own");
         reply
     }
 }
@@ -54,7 +53,7 @@ impl Subject for Device {
 
     fn packet(&mut self, packet: &Frame) -> Reply {
         let header = virtio::encode(&offload(packet), &packet.bytes).unwrap();
-        self.socket.send(&[&header[..], &packet.bytes].concat());
+        send(&self.socket, &[&header[..], &packet.bytes].concat());
         let len = self.queue.read(&mut self.room).expect("the device swallowed a packet");
         let read = Frame { mark: packet.mark, ..caught(&self.room[..len]) };
         assert_eq!((&read.bytes, read.partial, read.gso), (&packet.bytes, packet.partial, packet.gso));
@@ -120,7 +119,7 @@ impl Handler for OnThread {
 impl Threaded {
     fn new(tun: Tun) -> Self {
         let (shared, (sender, replies)) = (Arc::<Mutex<Shared>>::default(), channel());
-        let socket = PacketSocket::new(tun.index());
+        let socket = PacketSocket::new(tun.index()).unwrap();
         // Nothing is merged: what a case expects is what the engine sends.
         let options = WorkerOptions { coalesce_flows: 0, ..WorkerOptions::default() };
         let handler = |_| OnThread { shared: Arc::clone(&shared), replies: sender.clone() };
@@ -130,19 +129,19 @@ impl Threaded {
 
     fn exchange(&mut self, packet: &Frame) -> Reply {
         let header = virtio::encode(&offload(packet), &packet.bytes).unwrap();
-        self.socket.send(&[&header[..], &packet.bytes].concat());
+        send(&self.socket, &[&header[..], &packet.bytes].concat());
         let mut reply = self.replies.recv_timeout(LIMIT).expect("the worker got no packet");
         for out in &mut reply.out {
             let end = Instant::now() + LIMIT;
             let len = loop {
-                match self.socket.receive(&mut self.room) {
+                match self.socket.receive(&mut self.room).unwrap() {
                     Some(len) => break len,
                     None => assert!(Instant::now() < end, "the worker sent no packet"),
                 }
             };
             *out = caught(&self.room[..len]);
         }
-        assert_eq!(self.socket.receive(&mut self.room), None, "the device made a packet of its own");
+        assert_eq!(self.socket.receive(&mut self.room).unwrap(), None, "the device made a packet of its own");
         reply
     }
 }
@@ -174,72 +173,9 @@ fn caught(bytes: &[u8]) -> Frame {
     frame(packet, virtio::decode(header, packet).unwrap())
 }
 
-/// A raw socket on one device, with virtio headers.
-struct PacketSocket {
-    fd: OwnedFd,
-    address: libc::sockaddr_ll,
-}
-
-impl PacketSocket {
-    fn new(index: u32) -> Self {
-        let all = (libc::ETH_P_ALL as u16).to_be();
-        // SAFETY: the call takes integers only.
-        let raw = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0) };
-        assert!(raw >= 0, "packet socket: {}", std::io::Error::last_os_error());
-        // SAFETY: `raw` was just opened and nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-        let on: libc::c_int = 1;
-        // SAFETY: the pointer and length are those of an integer that outlives the call.
-        let set = unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_VNET_HDR,
-                (&raw const on).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(set, 0, "virtio headers: {}", std::io::Error::last_os_error());
-        // SAFETY: all-zero bytes are a valid address of this type.
-        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = all;
-        address.sll_ifindex = index as i32;
-        // SAFETY: the pointer and length are those of an address that outlives the call.
-        let bound = unsafe {
-            libc::bind(
-                fd.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(bound, 0, "binding: {}", std::io::Error::last_os_error());
-        Self { fd, address }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        let v6 = bytes.get(HEADER_LEN).is_some_and(|first| first >> 4 == 6);
-        self.address.sll_protocol = (if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16).to_be();
-        // SAFETY: the pointers and lengths are those of values that outlive the call.
-        let sent = unsafe {
-            libc::sendto(
-                self.fd.as_raw_fd(),
-                bytes.as_ptr().cast(),
-                bytes.len(),
-                0,
-                (&raw const self.address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(sent, bytes.len() as isize, "sending: {}", std::io::Error::last_os_error());
-    }
-
-    /// The length of the next packet with its header, or none.
-    fn receive(&self, into: &mut [u8]) -> Option<usize> {
-        // SAFETY: the pointer and length are those of a slice that is ours to write for the length of the call.
-        let len = unsafe { libc::recv(self.fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), 0) };
-        usize::try_from(len).ok()
-    }
+fn send(socket: &PacketSocket, bytes: &[u8]) {
+    let v6 = bytes.get(HEADER_LEN).is_some_and(|first| first >> 4 == 6);
+    socket.send(bytes, if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16).expect("sending");
 }
 
 /// False for what no device carries: an aggregate that does not owe its checksum.
@@ -260,7 +196,7 @@ fn the_vectors_hold_on_a_real_device() {
             Err(error) => return println!("skipped: {error}"),
         };
         common::run("ip link set xlatvec0 up");
-        let socket = PacketSocket::new(tun.index());
+        let socket = PacketSocket::new(tun.index()).unwrap();
         let queue = tun.into_queues().remove(0);
         let room = vec![0; HEADER_LEN + MAX_PACKET];
         play(&mut Device { engine: Bare::default(), queue, socket, room });

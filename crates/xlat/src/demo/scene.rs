@@ -52,7 +52,8 @@ pub(super) struct Scene {
 impl Scene {
     /// Builds the scene and waits until everything in it is ready.
     pub(super) fn build(layout: &Layout) -> Outcome<Self> {
-        const READY: Duration = Duration::from_secs(10);
+        // On slow machines the kernel takes long to verify its programs.
+        const READY: Duration = Duration::from_secs(60);
         let folder = Folder::new()?;
         let wire = Wire::new()?;
         let (a, t, v) = (Namespace::new("A")?, Namespace::new("T")?, Namespace::new("V")?);

@@ -20,3 +20,4 @@ mod offload;
 mod programs;
 mod siit;
 mod sockets;
+mod super_packets;
