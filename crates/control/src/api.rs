@@ -147,6 +147,7 @@ pub struct Changes {
     /// The instance's name.
     pub instance: String,
     /// In this order.
+    #[serde(deserialize_with = "crate::strict::list")]
     pub changes: Vec<Change>,
 }
 

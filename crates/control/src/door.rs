@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 use crate::access::may_control;
 
@@ -18,6 +18,8 @@ use crate::access::may_control;
 const WELCOME: usize = 256;
 /// Connections at one time of all others; further ones are closed at once.
 const STRANGERS: usize = 8;
+/// How long the other side may take nothing of what it asked for.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// After an error that is nobody's fault, such as no file descriptor being left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,22 +41,14 @@ impl Door {
         Self { listener, own_uid, welcome: places(WELCOME), strangers: places(STRANGERS) }
     }
 
-    fn knows(&self, guest: &UnixStream) -> bool {
-        guest.peer_cred().is_ok_and(|peer| may_control(peer.uid(), peer.gid(), self.own_uid))
-    }
-}
-
-impl Listener for Door {
-    type Io = Guest;
-    type Addr = Admitted;
-
-    async fn accept(&mut self) -> (Guest, Admitted) {
+    /// The next one for whom there is a place.
+    pub(crate) async fn accept(&self) -> (Guest, Admitted) {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::debug!(%error, "a connection to the API was not accepted");
-                    tokio::time::sleep(PAUSE).await;
+                    sleep(PAUSE).await;
                     continue;
                 }
             };
@@ -62,19 +56,21 @@ impl Listener for Door {
             let places = if admitted { &self.welcome } else { &self.strangers };
             // Where all places are taken the connection is closed.
             if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-                return (Guest { stream, _place: place }, Admitted(admitted));
+                return (Guest { stream, stuck: None, _place: place }, Admitted(admitted));
             }
         }
     }
 
-    fn local_addr(&self) -> io::Result<Admitted> {
-        Ok(Admitted(true))
+    fn knows(&self, guest: &UnixStream) -> bool {
+        guest.peer_cred().is_ok_and(|peer| may_control(peer.uid(), peer.gid(), self.own_uid))
     }
 }
 
-/// A connection with the place that it takes.
+/// A connection with the place that it takes. It ends when the other side takes nothing for [`PATIENCE`].
 pub(crate) struct Guest {
     stream: UnixStream,
+    /// Runs while something waits to be taken.
+    stuck: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -94,7 +90,16 @@ impl AsyncWrite for Guest {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Ready(written) => {
+                self.stuck = None;
+                Poll::Ready(written)
+            }
+            Poll::Pending => {
+                let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                stuck.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,8 +1,10 @@
 //! What a request says, read by axum, with our form of errors when it cannot be read.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::Json;
+use axum::body::HttpBody as _;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection, StringRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -11,29 +13,53 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{Changes, Translator};
 use crate::error::Error;
+use crate::server::App;
+
+/// A body that fits in here is read at once; larger ones one after the other, so that clients cannot fill the memory together.
+const SMALL: u64 = 64 << 10;
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A body of JSON.
 pub(crate) struct Sent<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Sent<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let read: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
-        read.map(|Json(sent)| Self(sent)).map_err(|why| Error::unreadable(&why.body_text()))
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        body(request, app, |request| async move {
+            let read: Result<Json<T>, JsonRejection> = Json::from_request(request, app).await;
+            read.map(|Json(sent)| Self(sent)).map_err(|why| Error::unreadable(&why.body_text()))
+        })
+        .await
     }
 }
 
 /// A body of text.
 pub(crate) struct Text(pub(crate) String);
 
-impl<S: Send + Sync> FromRequest<S> for Text {
+impl FromRequest<App> for Text {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let read: Result<String, StringRejection> = String::from_request(request, state).await;
-        read.map(Self).map_err(|why| Error::unreadable(&why.body_text()))
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        body(request, app, |request| async move {
+            let read: Result<String, StringRejection> = String::from_request(request, app).await;
+            read.map(Self).map_err(|why| Error::unreadable(&why.body_text()))
+        })
+        .await
     }
+}
+
+/// Reads a body in its turn, if it comes in time.
+async fn body<T, F: Future<Output = Result<T, Error>>>(
+    request: Request,
+    app: &App,
+    read: impl FnOnce(Request) -> F,
+) -> Result<T, Error> {
+    let small = request.body().size_hint().upper().is_some_and(|bytes| bytes <= SMALL);
+    let _turn = if small { None } else { app.large_bodies.acquire().await.ok() };
+    let late = |_| Error::unreadable(&format!("the request did not come within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, read(request)).await.map_err(late)?
 }
 
 /// The query string.

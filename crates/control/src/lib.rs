@@ -22,6 +22,7 @@ mod routes;
 mod schema;
 pub mod server;
 mod socket;
+mod strict;
 
 pub use api::Change;
 pub use client::{Client, ClientError, Lines, path};

@@ -7,14 +7,16 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
-use axum::http::header::CONTENT_LENGTH;
+use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::serve::IncomingStream;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use xlat_config::{Config, Kind};
 use xlat_engine::{Engine, View};
 
@@ -25,6 +27,11 @@ use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::endpoints;
 use crate::error::{Blame, Error, errno};
 use crate::extract::Named;
+
+/// How long the head of a request may take, also when a connection is kept for the next one.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes kept for a connection in each direction, and so the longest head of a request.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// A change of the configuration, made where the configuration lives.
 pub type Edit = Box<dyn FnOnce(&mut Config) -> Result<(), Error> + Send>;
@@ -85,17 +92,35 @@ pub struct About {
 ///
 /// When the listener cannot be used.
 pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> std::io::Result<()> {
-    let (frameworks, changing) = (RwLock::default(), Mutex::new(()));
-    let shared = Arc::new(Shared { daemon: Box::new(daemon), frameworks, changing });
-    let router = endpoints::all()
+    let shared = Arc::new(Shared {
+        daemon: Box::new(daemon),
+        frameworks: RwLock::default(),
+        changing: Mutex::new(()),
+        large_bodies: Semaphore::new(1),
+    });
+    let welcome = endpoints::all()
         .router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_path)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .layer(middleware::from_fn(admit))
+        .layer(middleware::from_fn(not_too_long))
         .with_state(shared);
+    let strangers = Router::new().fallback(not_permitted);
     let door = Door::new(UnixListener::from_std(listener)?, uid);
-    axum::serve(door, router.into_make_service_with_connect_info::<Admitted>()).await
+    loop {
+        let (guest, Admitted(admitted)) = door.accept().await;
+        let router = if admitted { welcome.clone() } else { strangers.clone() };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(TokioIo::new(guest), TowerToHyperService::new(router));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the API broke");
+            }
+        });
+    }
 }
 
 /// What all requests share.
@@ -104,41 +129,28 @@ pub(crate) struct Shared {
     pub(crate) frameworks: RwLock<Frameworks>,
     /// Held while a change is made: what it was checked against must not move.
     pub(crate) changing: Mutex<()>,
+    /// Held by whoever sends a large body.
+    pub(crate) large_bodies: Semaphore,
 }
 
 /// What handlers get as their state.
 pub(crate) type App = Arc<Shared>;
 
-impl Connected<IncomingStream<'_, Door>> for Admitted {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        *stream.remote_addr()
+/// Refuses what is too long before it is sent: nobody has to wait for that.
+async fn not_too_long(request: Request, next: Next) -> Response {
+    match request.body().size_hint().exact().filter(|bytes| *bytes > REQUEST_BYTES_MAX as u64) {
+        None => next.run(request).await,
+        Some(bytes) => {
+            let what = format!("the request has {bytes} bytes, the most is {REQUEST_BYTES_MAX}");
+            Error::unreadable(&what).into_response()
+        }
     }
 }
 
-async fn admit(
-    ConnectInfo(Admitted(admitted)): ConnectInfo<Admitted>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if admitted {
-        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let too_long = |bytes: &u64| *bytes > REQUEST_BYTES_MAX as u64;
-        // Before it is sent: nobody has to wait for what will be refused.
-        return match announced.and_then(|length| length.parse().ok()).filter(too_long) {
-            None => next.run(request).await,
-            Some(bytes) => {
-                let what = format!("the request has {bytes} bytes, the most is {REQUEST_BYTES_MAX}");
-                Error::unreadable(&what).into_response()
-            }
-        };
-    }
-    Error {
-        whose: Blame::Client,
-        errno: errno::EPERM,
-        ..Error::invalid("CAP_NET_ADMIN capability required. (Maybe try su or sudo?)")
-    }
-    .with_help("ask as root or as a member of the group xlat")
-    .into_response()
+async fn not_permitted() -> Error {
+    let what = "CAP_NET_ADMIN capability required. (Maybe try su or sudo?)";
+    Error { whose: Blame::Client, errno: errno::EPERM, ..Error::invalid(what) }
+        .with_help("ask as root or as a member of the group xlat")
 }
 
 async fn no_such_path(request: Request) -> Error {

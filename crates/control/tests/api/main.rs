@@ -2,6 +2,8 @@
 //! nobody else notices.
 #![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
+mod guests;
+
 use std::io::{Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -77,6 +79,15 @@ struct Server {
 
 impl Server {
     fn start(test: &str) -> Self {
+        Self::start_with(test, false)
+    }
+
+    /// One whose clock runs ahead to the next deadline as soon as it has nothing to do.
+    fn start_hurried(test: &str) -> Self {
+        Self::start_with(test, true)
+    }
+
+    fn start_with(test: &str, hurried: bool) -> Self {
         let device = format!("{test}{}", std::process::id());
         let eam = |number: u32| EamEntry {
             ipv6: ipnet::Ipv6Net::from(std::net::Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number))),
@@ -106,7 +117,8 @@ impl Server {
         let fake = Fake { config: Arc::clone(&config), engine };
         let listener = listen(&device).unwrap();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(hurried).build().unwrap();
             runtime.block_on(server::serve(listener, fake, own_uid())).unwrap();
         });
         Self { device, config }
@@ -182,6 +194,19 @@ fn bad_requests_get_one_form_of_error_and_change_nothing() {
             whole("{\"translator\": \"siit\", \"instance\": \"x\", \"changes\": [{\"change\": \"dance\"}]}"),
             400,
             "dance",
+        ),
+        (
+            whole(
+                "{\"translator\": \"siit\", \"instance\": \"a/b #%?\", \"changes\": [{\"change\": \"eamt-flush\"}, \
+                 {\"change\": \"eamt-remove\", \"ipv4\": \"10.0.0.1/32\", \"someday\": true}]}",
+            ),
+            400,
+            "changes[1]: unknown field `someday`",
+        ),
+        (
+            whole("{\"translator\": \"siit\", \"instance\": \"x\", \"changes\": [], \"version\": 2}"),
+            400,
+            "version",
         ),
         (post("", 1 << 30), 400, "the request has 1073741824 bytes"),
         (
