@@ -52,6 +52,13 @@ pub use source::Source;
 pub use validate::validate;
 pub use write::to_toml;
 
+/// What single words mean: addresses, prefixes, ports and durations as the files have them.
+pub mod notation {
+    pub use crate::value::{
+        Problem, duration, ports, prefix, prefix4, prefix6, show_duration, transport4, transport6,
+    };
+}
+
 use keys::Dialect;
 use node::{Span, SyntaxError};
 use read::Reader;

@@ -1,5 +1,6 @@
 //! Text to addresses, prefixes, port ranges and durations; Jool's notations, without its leniency about trailing junk.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -12,10 +13,18 @@ use crate::model::{Protocol, Translator};
 
 /// Why a text is not what it should be, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(crate) message: String,
     pub(crate) help: String,
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.help)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 impl Problem {
     pub(crate) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
@@ -27,7 +36,7 @@ impl Problem {
 pub(crate) const DURATION_MAX: Duration = Duration::from_millis(u32::MAX as u64);
 
 /// `ADDR[/LEN]`, the length 32 by default, no bits beyond it.
-pub(crate) fn prefix4(text: &str) -> Result<Ipv4Net, Problem> {
+pub fn prefix4(text: &str) -> Result<Ipv4Net, Problem> {
     let (address, length) = split_prefix(text, 32)?;
     let address = ipv4(address)?;
     let prefix = Ipv4Net::new(address, length).map_err(|_| bad_length(text, 32))?;
@@ -35,7 +44,7 @@ pub(crate) fn prefix4(text: &str) -> Result<Ipv4Net, Problem> {
 }
 
 /// `ADDR[/LEN]`, the length 128 by default, no bits beyond it.
-pub(crate) fn prefix6(text: &str) -> Result<Ipv6Net, Problem> {
+pub fn prefix6(text: &str) -> Result<Ipv6Net, Problem> {
     let (address, length) = split_prefix(text, 128)?;
     let address = ipv6(address)?;
     let prefix = Ipv6Net::new(address, length).map_err(|_| bad_length(text, 128))?;
@@ -43,31 +52,31 @@ pub(crate) fn prefix6(text: &str) -> Result<Ipv6Net, Problem> {
 }
 
 /// A prefix of either family.
-pub(crate) fn prefix(text: &str) -> Result<IpNet, Problem> {
+pub fn prefix(text: &str) -> Result<IpNet, Problem> {
     if text.contains(':') { prefix6(text).map(IpNet::V6) } else { prefix4(text).map(IpNet::V4) }
 }
 
 /// `ADDR#PORT`.
-pub(crate) fn transport6(text: &str) -> Result<(Ipv6Addr, u16), Problem> {
+pub fn transport6(text: &str) -> Result<(Ipv6Addr, u16), Problem> {
     let (address, port) = split_transport(text, "2001:db8::1#80")?;
     Ok((ipv6(address)?, number(port, "port")?))
 }
 
 /// `ADDR#PORT`.
-pub(crate) fn transport4(text: &str) -> Result<(Ipv4Addr, u16), Problem> {
+pub fn transport4(text: &str) -> Result<(Ipv4Addr, u16), Problem> {
     let (address, port) = split_transport(text, "192.0.2.1#80")?;
     Ok((ipv4(address)?, number(port, "port")?))
 }
 
 /// `N` or `A-B`; the wrong way round is put right, as Jool does.
-pub(crate) fn ports(text: &str) -> Result<RangeInclusive<u16>, Problem> {
+pub fn ports(text: &str) -> Result<RangeInclusive<u16>, Problem> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(first.trim(), "port range")?, number(last.trim(), "port range")?);
     Ok(first.min(last)..=first.max(last))
 }
 
 /// `[[HH:]MM:]SS[.mmm]`. Fields may exceed 59, as in Jool; the fraction is a decimal one (not a count of milliseconds).
-pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
+pub fn duration(text: &str) -> Result<Duration, Problem> {
     let malformed = || {
         let help =
             "write [[HH:]MM:]SS[.mmm], for instance \"2:00:00\" (two hours) or \"0:05:00\" (five minutes)";
@@ -92,7 +101,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
 }
 
 /// The inverse of [`duration`], as Jool displays it.
-pub(crate) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let clock = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     match duration.subsec_millis() {
@@ -170,7 +179,7 @@ fn bad_length(text: &str, full: u8) -> Problem {
     )
 }
 
-fn has_suffix(prefix: &dyn std::fmt::Display, right: &dyn std::fmt::Display) -> Problem {
+fn has_suffix(prefix: &dyn fmt::Display, right: &dyn fmt::Display) -> Problem {
     let message = format!("'{prefix}' seems to have a suffix; please fix.");
     Problem::new(message, format!("the prefix that contains it is {right}"))
 }
