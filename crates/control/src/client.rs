@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -61,6 +62,33 @@ impl Client {
         serde_json::from_slice(&body).map_err(broken)
     }
 
+    /// Asks for a text.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.request(Method::GET, path, Bytes::new()).await?;
+        let body = body.collect().await.map_err(broken)?.to_bytes();
+        String::from_utf8(body.into()).map_err(broken)
+    }
+
+    /// Sends an object and gets one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(broken)?;
+        let answer = self.request(Method::POST, path, body.into()).await?;
+        let answer = answer.collect().await.map_err(broken)?.to_bytes();
+        serde_json::from_slice(&answer).map_err(broken)
+    }
+
     /// Asks for a table, row by row.
     ///
     /// # Errors
@@ -68,6 +96,16 @@ impl Client {
     /// See [`ClientError`].
     pub async fn rows(&self, path: &str) -> Result<Lines, ClientError> {
         let body = self.request(Method::GET, path, Bytes::new()).await?;
+        Ok(Lines { body, pending: Vec::new(), read: 0, ended: false })
+    }
+
+    /// Sends a text and gets rows.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn put(&self, path: &str, text: String) -> Result<Lines, ClientError> {
+        let body = self.request(Method::PUT, path, text.into()).await?;
         Ok(Lines { body, pending: Vec::new(), read: 0, ended: false })
     }
 
@@ -145,12 +183,22 @@ impl Lines {
     ///
     /// [`ClientError::Broken`].
     pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        let line = self.line().await?;
+        line.map(|line| serde_json::from_slice(line).map_err(broken)).transpose()
+    }
+
+    /// The next row as it came, a line of JSON without its end; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Broken`].
+    pub async fn line(&mut self) -> Result<Option<&[u8]>, ClientError> {
         loop {
-            let rest = self.pending.get(self.read..).unwrap_or_default();
+            let start = self.read;
+            let rest = self.pending.get(start..).unwrap_or_default();
             if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let row = serde_json::from_slice(&rest[..end]).map_err(broken)?;
                 self.read += end + 1;
-                return Ok(Some(row));
+                return Ok(self.pending.get(start..start + end));
             }
             if self.ended {
                 return if rest.is_empty() { Ok(None) } else { Err(broken("it ends within a line")) };

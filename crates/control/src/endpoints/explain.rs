@@ -28,27 +28,33 @@ async fn explain(
 ) -> Result<Json<Explanation>, Error> {
     let packet = bytes_of(&question.packet)?;
     let explained = shared.daemon.engine().explain(&packet, question.mark);
-    let step = |step: &xlat_engine::Step| Step {
-        title: step.title.to_owned(),
-        detail: step.detail.clone(),
-        source: step.source.to_owned(),
-    };
-    let fate = match explained.verdict {
-        Verdict::Translated => Fate::Translated,
-        Verdict::Held(_) => Fate::Held,
-        Verdict::Dropped(_) => Fate::Dropped,
-        Verdict::Returned(_) => Fate::Returned,
-    };
-    let text = |of: fn(Reason) -> &'static str| explained.verdict.reason().map(|why| of(why).to_owned());
-    Ok(Json(Explanation {
-        steps: explained.steps.iter().map(step).collect(),
-        verdict: crate::api::Verdict {
-            word: fate,
-            reason: text(Reason::name),
-            explanation: text(Reason::explanation),
-            source: text(Reason::source),
-        },
-    }))
+    Ok(Json(Explanation::from(&explained)))
+}
+
+impl From<&xlat_engine::Explanation> for Explanation {
+    fn from(explained: &xlat_engine::Explanation) -> Self {
+        let step = |step: &xlat_engine::Step| Step {
+            title: step.title.to_owned(),
+            detail: step.detail.clone(),
+            source: step.source.to_owned(),
+        };
+        let fate = match explained.verdict {
+            Verdict::Translated => Fate::Translated,
+            Verdict::Held(_) => Fate::Held,
+            Verdict::Dropped(_) => Fate::Dropped,
+            Verdict::Returned(_) => Fate::Returned,
+        };
+        let text = |of: fn(Reason) -> &'static str| explained.verdict.reason().map(|why| of(why).to_owned());
+        Self {
+            steps: explained.steps.iter().map(step).collect(),
+            verdict: crate::api::Verdict {
+                word: fate,
+                reason: text(Reason::name),
+                explanation: text(Reason::explanation),
+                source: text(Reason::source),
+            },
+        }
+    }
 }
 
 fn bytes_of(digits: &str) -> Result<Vec<u8>, Error> {
