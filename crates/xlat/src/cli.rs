@@ -1,11 +1,20 @@
 //! The command line: what can be asked, with its help and examples. What the words mean is in the module of each command.
 
+pub(crate) mod control;
+pub(crate) mod files;
+pub(crate) mod notation;
+pub(crate) mod quick;
+pub(crate) mod tables;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 use ipnet::IpNet;
+
+use crate::commands::complete;
+pub(crate) use control::Control;
 
 /// Where the configuration is looked for unless told otherwise.
 pub(crate) const CONFIG: &str = "/etc/xlat/xlat.toml";
@@ -13,9 +22,11 @@ pub(crate) const CONFIG: &str = "/etc/xlat/xlat.toml";
 const EXAMPLES: &str = "\
 Examples:
   xlat demo                            see it work: three hosts, one wire, nothing of this host is touched
+  xlat nat64 --pool6 64:ff9b::/96 --pool4 203.0.113.2    a NAT64, without a file
   xlat check /etc/xlat/xlat.toml       is the configuration right, and what does this host offer?
   xlat run --config /etc/xlat/xlat.toml
-  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 40000 80";
+  xlat session --watch
+  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 443";
 
 const RUN_EXAMPLES: &str = "\
 Signals:
@@ -61,9 +72,13 @@ Examples:
   xlat check old.json                  one of Jool's own files";
 
 const EXPLAIN_EXAMPLES: &str = "\
+Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where none runs, what
+a file says.
+
 Examples:
   xlat explain 2001:db8::8 64:ff9b::203.0.113.16
-  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 40000 80
+  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 443
+  xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 40000 443
   xlat explain --config siit.toml 192.0.2.16 198.51.100.8 icmp
   xlat explain --config nat64.toml --packet 6000000000083a40...";
 
@@ -78,6 +93,18 @@ Examples:
   xlat capture --write drops.pcapng --count 100
   xlat capture --write - | wireshark -k -i -       the reason is each packet's comment";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+The script asks the program itself, which asks the daemon for names and entries.
+
+Examples:
+  source <(xlat completions bash)
+  xlat completions fish > ~/.config/fish/completions/xlat.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  xlat man | man -l -
+  xlat man /usr/local/share/man/man1";
+
 const DEMO_EXAMPLES: &str = "\
 Needs no configuration and changes nothing of this host. Without root it works in a user namespace.
 
@@ -89,8 +116,12 @@ Examples:
 
 /// Translates between IPv6 and IPv4: stateless (SIIT, RFC 7915) and stateful (NAT64, RFC 6146).
 #[derive(Debug, Parser)]
-#[command(name = "xlat", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110)]
+#[command(name = "xlat", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110,
+          infer_subcommands = true)]
 pub(crate) struct Cli {
+    /// Name of the instance, for the commands that have --instance
+    #[arg(short, long, value_name = "NAME", add = ArgValueCompleter::new(complete::instances))]
+    pub(crate) instance: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -118,12 +149,16 @@ pub(crate) enum Command {
     /// Play a scene on three hosts made for it, and report what worked
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    #[command(flatten)]
+    Control(Control),
     /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// Which shell
         shell: Shell,
     },
     /// Print the manual page, or write those of all commands to a folder
+    #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// The folder
         folder: Option<PathBuf>,
@@ -228,9 +263,14 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The configuration
-    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
-    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) to: tables::To,
+    /// What a configuration file says, instead of the daemon
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Its firewall mark
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) mark: u32,
     /// A packet from its IP header on, in hexadecimal digits; blanks and colons between them do not matter
     #[arg(long, value_name = "HEX", conflicts_with_all = ["source", "destination", "protocol"])]
     pub(crate) packet: Option<String>,
@@ -243,12 +283,18 @@ pub(crate) struct Explain {
     /// What the packet carries
     #[arg(value_enum, default_value_t = Protocol::Icmp)]
     pub(crate) protocol: Protocol,
-    /// Source port, or the identifier of the ICMP echo
-    #[arg(default_value_t = 40000)]
-    pub(crate) source_port: u16,
-    /// Destination port
-    #[arg(default_value_t = 80)]
-    pub(crate) destination_port: u16,
+    /// Destination port, or both: source first; the identifier of an ICMP echo [default: 40000 80]
+    #[arg(num_args = 0..=2)]
+    pub(crate) ports: Vec<u16>,
+}
+
+/// The shells that have completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
 }
 
 /// What a described packet carries.

@@ -1,10 +1,12 @@
 //! `xlat explain`: what would become of a packet, decision by decision.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::ExitCode;
 
 use xlat_config::{Hint, load_file};
+use xlat_control::api::{self, Explanation, Fate, Question};
 use xlat_engine::{Engine, EngineOptions};
 use xlat_linux::netlink::watch;
 use xlat_linux::tun::MAX_MTU;
@@ -12,7 +14,11 @@ use xlat_packet::checksum::Sum;
 use xlat_packet::{icmp, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 use xlat_translate::policy::Hops;
 
-use crate::cli::{Explain, Protocol};
+use crate::cli::{CONFIG, Explain, Protocol};
+use crate::commands::output::print;
+use crate::commands::paint;
+use crate::commands::remote::Remote;
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use crate::host;
 
@@ -22,13 +28,13 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 /// Hop limit of a described packet.
 const HOP_LIMIT: u8 = 64;
+/// Ports of a described packet, unless told.
+const PORTS: (u16, u16) = (40000, 80);
 /// Longest packet in hexadecimal digits.
 const DIGITS_MAX: usize = 2 * xlat_packet::buffer::MAX_PACKET;
 
 /// Explains one packet.
-pub(crate) fn explain(arguments: &Explain) -> Outcome {
-    let loaded = load_file(&arguments.config, &Hint::default())
-        .map_err(|diagnostics| Failure::new(format!("the configuration has errors\n{diagnostics}")))?;
+pub(crate) fn explain(arguments: &Explain) -> Outcome<ExitCode> {
     let (packet, title) = match (&arguments.packet, arguments.source, arguments.destination) {
         (Some(digits), _, _) => {
             let packet = bytes_of(digits)?;
@@ -39,8 +45,40 @@ pub(crate) fn explain(arguments: &Explain) -> Outcome {
         (None, _, _) => return Err(Failure::new("say source and destination, or --packet")),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let addresses = runtime
-        .block_on(watch::snapshot())
+    runtime.block_on(async {
+        let (answer, by) = match &arguments.config {
+            Some(file) => {
+                (by_file(file, &packet, arguments.mark).await?, format!("as in {}", file.display()))
+            }
+            None => match by_daemon(arguments, &packet).await {
+                Ok(answer) => (answer, "asked the daemon".to_owned()),
+                Err(trouble) if trouble.is_no_daemon() => {
+                    let file = Path::new(CONFIG);
+                    let by = format!("no daemon runs here: as in {CONFIG}");
+                    (by_file(file, &packet, arguments.mark).await?, by)
+                }
+                Err(trouble) => return Ok(trouble.tell(arguments.to.json)),
+            },
+        };
+        let text = match arguments.to.json {
+            true => format!("{}\n", serde_json::to_string(&answer)?),
+            false => shown(&answer, &title, &by)?,
+        };
+        print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn by_daemon(arguments: &Explain, packet: &[u8]) -> Result<Explanation, Trouble> {
+    let packet = packet.iter().map(|byte| format!("{byte:02x}")).collect();
+    Remote::new(&arguments.to).post("/v1/explain", &Question { packet, mark: arguments.mark }).await
+}
+
+async fn by_file(file: &Path, packet: &[u8], mark: u32) -> Outcome<Explanation> {
+    let loaded = load_file(file, &Hint::default())
+        .map_err(|diagnostics| Failure::new(format!("the configuration has errors\n{diagnostics}")))?;
+    let addresses = watch::snapshot()
+        .await
         .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
     // Nothing is kept and nothing is sent: the key guards no secret here.
     let options = EngineOptions {
@@ -53,15 +91,45 @@ pub(crate) fn explain(arguments: &Explain) -> Outcome {
         peers: None,
     };
     let engine = Engine::new(&loaded.config, host::own_addresses(&addresses), options)?;
+    Ok(Explanation::from(&engine.explain(packet, mark)))
+}
+
+fn shown(explanation: &Explanation, title: &str, by: &str) -> Result<String, std::fmt::Error> {
+    let is_painted = paint::stdout();
+    let (bold, dim) = (paint::BOLD.when(is_painted), paint::DIM.when(is_painted));
     let mut text = String::new();
-    writeln!(text, "{title}")?;
-    write!(text, "{}", engine.explain(&packet, 0))?;
-    Ok(io::stdout().write_all(text.as_bytes())?)
+    writeln!(text, "{title}  {dim}({by}){dim:#}")?;
+    for (at, step) in explanation.steps.iter().enumerate() {
+        let api::Step { title, detail, source } = step;
+        writeln!(text, "{:2}. {bold}{title}{bold:#}: {detail}  {dim}[{source}]{dim:#}", at + 1)?;
+    }
+    let api::Verdict { word, reason, explanation, source } = &explanation.verdict;
+    let (paint, word) = match word {
+        Fate::Translated => (paint::GREEN, "translated"),
+        Fate::Returned => (paint::YELLOW, "not for this translator"),
+        Fate::Held => (paint::YELLOW, "held"),
+        Fate::Dropped => (paint::RED, "dropped"),
+    };
+    let paint = paint.when(is_painted);
+    write!(text, "=> {paint}{word}{paint:#}")?;
+    if let Some(reason) = reason {
+        let why = [explanation.as_deref(), source.as_deref().filter(|source| !source.is_empty())];
+        let why: Vec<&str> = why.into_iter().flatten().collect();
+        write!(text, ": {reason} ({})", why.join("; "))?;
+    }
+    writeln!(text)?;
+    Ok(text)
 }
 
 /// A packet as described on the command line, and its name.
 fn describe(source: IpAddr, destination: IpAddr, arguments: &Explain) -> Outcome<(Vec<u8>, String)> {
-    let (protocol, ports) = (arguments.protocol, (arguments.source_port, arguments.destination_port));
+    let protocol = arguments.protocol;
+    let ports = match (arguments.ports.as_slice(), protocol) {
+        ([source, destination, ..], _) => (*source, *destination),
+        ([identifier], Protocol::Icmp) => (*identifier, PORTS.1),
+        ([destination], Protocol::Tcp | Protocol::Udp) => (PORTS.0, *destination),
+        ([], _) => PORTS,
+    };
     let name = match protocol {
         Protocol::Tcp => format!("TCP SYN from {source}#{} to {destination}#{}", ports.0, ports.1),
         Protocol::Udp => format!("UDP from {source}#{} to {destination}#{}", ports.0, ports.1),

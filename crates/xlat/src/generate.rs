@@ -1,28 +1,39 @@
 //! Shell completions and manual pages, made from the command line's own description, and the document of the API from its.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use clap::CommandFactory as _;
-use clap_complete::Shell;
+use clap_complete::env::Shells;
 use clap_mangen::Man;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Shell};
+use crate::commands::output::print;
 use crate::failure::{Failure, Outcome};
+
+/// The variable by which a completion script asks the program.
+const ASKED_BY: &str = "COMPLETE";
 
 /// Prints the completion script of `shell`.
 pub(crate) fn completions(shell: Shell) -> Outcome {
+    let name = match shell {
+        Shell::Bash => "bash",
+        Shell::Zsh => "zsh",
+        Shell::Fish => "fish",
+        Shell::Elvish => "elvish",
+    };
+    let shells = Shells::builtins();
+    let completer = shells.completer(name).ok_or_else(|| Failure::new(format!("there is no {name}")))?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "xlat", &mut script);
-    Ok(io::stdout().write_all(&script)?)
+    completer.write_registration(ASKED_BY, "xlat", "xlat", "xlat", &mut script)?;
+    Ok(print(&String::from_utf8_lossy(&script))?)
 }
 
 /// Prints the OpenAPI document.
 pub(crate) fn openapi() -> Outcome {
     let mut text = serde_json::to_vec_pretty(&xlat_control::document())?;
     text.push(b'\n');
-    Ok(io::stdout().write_all(&text)?)
+    Ok(print(&String::from_utf8_lossy(&text))?)
 }
 
 /// Prints the main manual page, or writes all pages to `folder`, which is made if need be.
@@ -31,7 +42,7 @@ pub(crate) fn manual(folder: Option<&Path>) -> Outcome {
         None => {
             let mut page = Vec::new();
             Man::new(Cli::command()).render(&mut page)?;
-            Ok(io::stdout().write_all(&page)?)
+            Ok(print(&String::from_utf8_lossy(&page))?)
         }
         Some(folder) => fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))

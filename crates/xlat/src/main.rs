@@ -5,6 +5,7 @@
 mod capture;
 mod check;
 mod cli;
+mod commands;
 mod demo;
 mod explain;
 mod failure;
@@ -19,10 +20,11 @@ mod stop;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::CompleteEnv;
 
 use cli::{Cli, Command};
-use failure::Outcome;
+use failure::{Failure, Outcome};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -33,21 +35,28 @@ fn main() -> ExitCode {
             return jool::main(program, words.get(at + 1..).unwrap_or_default());
         }
     }
-    execute(Cli::parse().command).unwrap_or_else(|failure| {
+    // Shells ask by an environment variable; nothing more happens then.
+    CompleteEnv::with_factory(Cli::command).complete();
+    let Cli { instance, command } = Cli::parse();
+    execute(instance, command).unwrap_or_else(|failure| {
         // Without a standard error there is nobody to tell.
         let _ = writeln!(io::stderr(), "xlat: {failure}");
         ExitCode::FAILURE
     })
 }
 
-fn execute(command: Command) -> Outcome<ExitCode> {
+fn execute(instance: Option<String>, command: Command) -> Outcome<ExitCode> {
+    if instance.is_some() && !matches!(command, Command::Control(_)) {
+        return Err(Failure::new("--instance has no meaning for this command"));
+    }
     match command {
+        Command::Control(command) => commands::run(instance, command),
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Capture(arguments) => capture::capture(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Check(arguments) => check::check(&arguments),
-        Command::Explain(arguments) => explain::explain(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Demo(arguments) => demo::play(&arguments),
         Command::Completions { shell } => generate::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Man { folder } => generate::manual(folder.as_deref()).map(|()| ExitCode::SUCCESS),

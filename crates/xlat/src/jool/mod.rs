@@ -58,6 +58,11 @@ impl Program {
     }
 }
 
+/// Starts a daemon without any instance, and waits until it answers.
+pub(crate) async fn start_daemon(client: &xlat_control::Client) -> Result<(), crate::failure::Failure> {
+    start::start(client).await.map_err(|fail| crate::failure::Failure::new(fail.stderr.trim_end()))
+}
+
 /// Runs one command line, without the program's name.
 pub(crate) fn main(program: Program, words: &[String]) -> ExitCode {
     match run(program, words) {

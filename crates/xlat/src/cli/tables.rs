@@ -1,0 +1,639 @@
+//! The modes: what a running daemon can be asked and told, in the grammar of Jool (`MODE OPERATION ...`), with what that lacks.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum, value_parser};
+use clap_complete::engine::ArgValueCompleter;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use xlat_control::api::{self, MaxIterations, Transport4, Transport6};
+use xlat_control::globals;
+
+use super::notation;
+use crate::commands::complete;
+
+/// Which instance of which daemon, and how it answers.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct To {
+    /// Name of the instance [default: the only one, or the one called default]
+    #[arg(short, long, value_name = "NAME", add = ArgValueCompleter::new(complete::instances))]
+    pub(crate) instance: Option<String>,
+    /// The stateless one, where that is not clear
+    #[arg(long, conflicts_with = "nat64")]
+    pub(crate) siit: bool,
+    /// The stateful one, where that is not clear
+    #[arg(long)]
+    pub(crate) nat64: bool,
+    /// Print JSON, one object a line; errors too
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The daemon's device
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// How long the daemon may take to begin its answer; a change may take ten times as long
+    #[arg(long, value_name = "SECONDS", value_parser = notation::seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How a table is shown.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Show it again and again, every 2 seconds or as told
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = notation::seconds)]
+    pub(crate) watch: Option<Duration>,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Leave the headers out
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+    /// At most so many rows
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// A change that may end what carries traffic.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Ending {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Do not ask, also where it ends what carries traffic
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+/// One protocol, in either notation.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct ProtocolFlags {
+    /// Only this protocol [default: all]
+    #[arg(short, long, value_name = "PROTOCOL", group = "one-protocol")]
+    protocol: Option<Protocol>,
+    /// The same as --protocol tcp
+    #[arg(short, long, group = "one-protocol")]
+    tcp: bool,
+    /// The same as --protocol udp
+    #[arg(short, long, group = "one-protocol")]
+    udp: bool,
+    /// The same as --protocol icmp
+    #[arg(long, group = "one-protocol")]
+    icmp: bool,
+}
+
+impl ProtocolFlags {
+    /// The one that was named, if any.
+    pub(crate) fn one(self) -> Option<api::Protocol> {
+        match (self.protocol, self.tcp, self.udp, self.icmp) {
+            (Some(Protocol::Tcp), ..) | (_, true, ..) => Some(api::Protocol::Tcp),
+            (Some(Protocol::Udp), ..) | (_, _, true, _) => Some(api::Protocol::Udp),
+            (Some(Protocol::Icmp), ..) | (_, _, _, true) => Some(api::Protocol::Icmp),
+            (None, false, false, false) => None,
+        }
+    }
+
+    /// The one that was named, or all.
+    pub(crate) fn all(self) -> Vec<api::Protocol> {
+        let all = vec![api::Protocol::Tcp, api::Protocol::Udp, api::Protocol::Icmp];
+        self.one().map_or(all, |one| vec![one])
+    }
+}
+
+// Instances.
+
+const INSTANCE_EXAMPLES: &str = "\
+Examples:
+  xlat instance
+  xlat instance add --nat64 --pool6 64:ff9b::/96
+  xlat instance add office --siit
+  xlat instance remove office
+  xlat instance status";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = INSTANCE_EXAMPLES)]
+pub(crate) struct Instance {
+    #[command(subcommand)]
+    pub(crate) operation: Option<InstanceOperation>,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstanceOperation {
+    /// Show the instances of this network namespace
+    #[command(after_help = "Examples:\n  xlat instance display\n  xlat instance display --json")]
+    Display(Show),
+    /// Make an instance; starts a daemon where none runs
+    #[command(
+        after_help = "Examples:\n  xlat instance add --nat64 --pool6 64:ff9b::/96\n  xlat instance add office --siit"
+    )]
+    Add(InstanceAdd),
+    /// End an instance with all its state
+    #[command(after_help = "Examples:\n  xlat instance remove\n  xlat instance remove office --yes")]
+    Remove(InstanceRemove),
+    /// End all instances, or all of one kind
+    #[command(after_help = "Examples:\n  xlat instance flush --nat64\n  xlat instance flush --yes")]
+    Flush(Ending),
+    /// Say whether an instance runs
+    #[command(
+        after_help = "Ends with 0 if it does, with 1 if not, with 3 where there is no daemon.\n\nExamples:\n  xlat instance status\n  xlat -i office instance status"
+    )]
+    Status(To),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstanceAdd {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Its name, the same as --instance [default: default]
+    pub(crate) name: Option<String>,
+    /// The prefix that stands for the IPv4 Internet (RFC 6052); NAT64 needs one
+    #[arg(short = '6', long, value_name = "PREFIX", value_parser = notation::prefix6)]
+    pub(crate) pool6: Option<Ipv6Net>,
+    /// Accepted for Jool's sake: packets come by routes
+    #[arg(long, hide = true)]
+    pub(crate) netfilter: bool,
+    /// The same
+    #[arg(long, hide = true, conflicts_with = "netfilter")]
+    pub(crate) iptables: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstanceRemove {
+    #[command(flatten)]
+    pub(crate) ending: Ending,
+    /// Its name, the same as --instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
+    pub(crate) name: Option<String>,
+}
+
+// Global options.
+
+const GLOBAL_EXAMPLES: &str = "\
+Examples:
+  xlat global
+  xlat global update udp-timeout 0:10:00
+  xlat -i office global update pool6 null";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = GLOBAL_EXAMPLES)]
+pub(crate) struct Global {
+    #[command(subcommand)]
+    pub(crate) operation: Option<GlobalOperation>,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GlobalOperation {
+    /// Show the options of an instance
+    #[command(after_help = "Examples:\n  xlat global display\n  xlat global display --json")]
+    Display(Show),
+    /// Set an option
+    #[command(
+        after_help = "Examples:\n  xlat global update udp-timeout 0:10:00\n  xlat global update manually-enabled false"
+    )]
+    Update(GlobalUpdate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GlobalUpdate {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Which; docs/configuration.md explains them
+    #[arg(value_parser = option_names())]
+    pub(crate) key: String,
+    /// Its value: true or false, a number, a prefix or null, a list 1500,1280, or a duration H:MM:SS
+    #[arg(allow_hyphen_values = true, add = ArgValueCompleter::new(complete::values))]
+    pub(crate) value: String,
+    /// Skip the checks that only warn
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+fn option_names() -> clap::builder::PossibleValuesParser {
+    let mut names: Vec<&str> = globals::KEYS.iter().map(|key| key.name).collect();
+    names.dedup();
+    names.into()
+}
+
+// pool4.
+
+const POOL4_EXAMPLES: &str = "\
+Examples:
+  xlat pool4
+  xlat pool4 add 203.0.113.2                      all ports of all protocols
+  xlat pool4 add 203.0.113.1 61001-65535 --tcp    an address shared with this host
+  xlat pool4 remove 203.0.113.2";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = POOL4_EXAMPLES)]
+pub(crate) struct Pool4 {
+    #[command(subcommand)]
+    pub(crate) operation: Option<Pool4Operation>,
+    #[command(flatten)]
+    pub(crate) display: ProtocolDisplay,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pool4Operation {
+    /// Show the IPv4 transport addresses that mask the clients
+    #[command(after_help = "Examples:\n  xlat pool4 display\n  xlat pool4 display --tcp --json")]
+    Display(ProtocolDisplay),
+    /// Add transport addresses
+    #[command(
+        after_help = "Examples:\n  xlat pool4 add 203.0.113.2\n  xlat pool4 add 203.0.113.0/28 1024-65535 --udp --mark 7"
+    )]
+    Add(Pool4Add),
+    /// Remove transport addresses, with all that uses them
+    #[command(
+        after_help = "Examples:\n  xlat pool4 remove 203.0.113.2\n  xlat pool4 remove 203.0.113.2 61001-61100 --tcp --yes"
+    )]
+    Remove(Pool4Remove),
+    /// Remove all transport addresses, with all that uses them
+    #[command(after_help = "Examples:\n  xlat pool4 flush\n  xlat pool4 flush --yes")]
+    Flush(Ending),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProtocolDisplay {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolFlags,
+}
+
+/// A block of transport addresses.
+#[derive(Debug, Args)]
+pub(crate) struct Block {
+    /// IPv4 address or prefix
+    #[arg(value_parser = notation::prefix4, add = ArgValueCompleter::new(complete::pool4))]
+    pub(crate) prefix: Ipv4Net,
+    /// Ports, or ICMP identifiers: N or A-B [default: all]
+    #[arg(value_parser = notation::ports)]
+    pub(crate) ports: Option<(u16, u16)>,
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolFlags,
+    /// Only for packets with this firewall mark
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) mark: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pool4Add {
+    #[command(flatten)]
+    pub(crate) to: To,
+    #[command(flatten)]
+    pub(crate) block: Block,
+    /// Kept for display: auto, infinity or a number
+    #[arg(long, value_name = "NUMBER", value_parser = notation::iterations)]
+    pub(crate) max_iterations: Option<MaxIterations>,
+    /// Skip the checks that only warn, such as that for ports of this host's own programs
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pool4Remove {
+    #[command(flatten)]
+    pub(crate) ending: Ending,
+    #[command(flatten)]
+    pub(crate) block: Block,
+    /// Accepted for Jool's sake
+    #[arg(short, long, hide = true)]
+    pub(crate) quick: bool,
+}
+
+// BIB and sessions.
+
+/// Which rows of a table of state.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StateDisplay {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolFlags,
+    /// Only what has an address in this prefix, on whichever side
+    #[arg(long, value_name = "PREFIX", value_parser = notation::network)]
+    pub(crate) within: Option<IpNet>,
+    /// Only what has this port or identifier, on whichever side
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) port: Option<u16>,
+    /// Accepted for Jool's sake: names are never looked up
+    #[arg(long, hide = true)]
+    pub(crate) numeric: bool,
+}
+
+const BIB_EXAMPLES: &str = "\
+Examples:
+  xlat bib --within 2001:db8::8
+  xlat bib add 2001:db8::8#80 203.0.113.2#80 --tcp    reach a server behind the translator
+  xlat bib remove 203.0.113.2#80 --tcp";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = BIB_EXAMPLES)]
+pub(crate) struct Bib {
+    #[command(subcommand)]
+    pub(crate) operation: Option<BibOperation>,
+    #[command(flatten)]
+    pub(crate) display: StateDisplay,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BibOperation {
+    /// Show which client has which transport address
+    #[command(
+        after_help = "Examples:\n  xlat bib display --tcp\n  xlat bib display --within 203.0.113.2 --port 443 --json"
+    )]
+    Display(StateDisplay),
+    /// Make a static entry
+    #[command(after_help = "Examples:\n  xlat bib add 2001:db8::8#80 203.0.113.2#80 --tcp")]
+    Add(BibAdd),
+    /// Remove an entry and its sessions
+    #[command(
+        after_help = "Examples:\n  xlat bib remove 203.0.113.2#80 --tcp\n  xlat bib remove 2001:db8::8#80 --tcp --yes"
+    )]
+    Remove(BibRemove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BibAdd {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// ADDRESS#PORT of the client, and of what masks it; in either order
+    #[arg(value_parser = notation::transport, num_args = 2, required = true, value_names = ["CLIENT", "MASK"])]
+    pub(crate) pair: Vec<Transport>,
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BibRemove {
+    #[command(flatten)]
+    pub(crate) ending: Ending,
+    /// ADDRESS#PORT of the client, of what masks it, or both
+    #[arg(value_parser = notation::transport, num_args = 1..=2, required = true, value_name = "TRANSPORT",
+          add = ArgValueCompleter::new(complete::bib))]
+    pub(crate) pair: Vec<Transport>,
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolFlags,
+}
+
+/// A transport address of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    V6(Transport6),
+    V4(Transport4),
+}
+
+const SESSION_EXAMPLES: &str = "\
+Examples:
+  xlat session --watch
+  xlat session --within 2001:db8::/64 --tcp
+  xlat session --json > sessions.jsonl";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = SESSION_EXAMPLES)]
+pub(crate) struct Session {
+    #[command(subcommand)]
+    pub(crate) operation: Option<SessionOperation>,
+    #[command(flatten)]
+    pub(crate) display: StateDisplay,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionOperation {
+    /// Show the connections that are being translated
+    #[command(
+        after_help = "Examples:\n  xlat session display --udp --limit 20\n  xlat session display --watch 1 --port 443"
+    )]
+    Display(StateDisplay),
+}
+
+// EAMT and denylist4.
+
+const EAMT_EXAMPLES: &str = "\
+Examples:
+  xlat eamt
+  xlat eamt add 192.0.2.0/24 2001:db8:4::/120
+  xlat eamt remove 192.0.2.0/24";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = EAMT_EXAMPLES)]
+pub(crate) struct Eamt {
+    #[command(subcommand)]
+    pub(crate) operation: Option<EamtOperation>,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EamtOperation {
+    /// Show the explicit address mappings
+    #[command(after_help = "Examples:\n  xlat eamt display\n  xlat eamt display --csv")]
+    Display(Show),
+    /// Add a mapping
+    #[command(
+        after_help = "Examples:\n  xlat eamt add 192.0.2.0/24 2001:db8:4::/120\n  xlat eamt add 192.0.2.5 2001:db8:5::5 --force"
+    )]
+    Add(EamtAdd),
+    /// Remove the mapping that has a prefix
+    #[command(after_help = "Examples:\n  xlat eamt remove 192.0.2.0/24")]
+    Remove(EamtRemove),
+    /// Remove all mappings
+    #[command(after_help = "Examples:\n  xlat eamt flush --yes")]
+    Flush(Ending),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EamtAdd {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// IPv4 and IPv6 prefix, in either order
+    #[arg(value_parser = notation::network, num_args = 2, required = true, value_names = ["PREFIX4", "PREFIX6"])]
+    pub(crate) pair: Vec<IpNet>,
+    /// Also where it overlaps with another mapping
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EamtRemove {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Its IPv4 prefix, its IPv6 prefix, or both
+    #[arg(value_parser = notation::network, num_args = 1..=2, required = true, value_name = "PREFIX",
+          add = ArgValueCompleter::new(complete::eamt))]
+    pub(crate) pair: Vec<IpNet>,
+}
+
+const DENYLIST4_EXAMPLES: &str = "\
+Examples:
+  xlat denylist4
+  xlat denylist4 add 198.51.100.0/24";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = DENYLIST4_EXAMPLES)]
+pub(crate) struct Denylist4 {
+    #[command(subcommand)]
+    pub(crate) operation: Option<Denylist4Operation>,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Denylist4Operation {
+    /// Show the IPv4 prefixes that pool6 must not translate
+    #[command(after_help = "Examples:\n  xlat denylist4 display --json")]
+    Display(Show),
+    /// Add a prefix
+    #[command(after_help = "Examples:\n  xlat denylist4 add 198.51.100.0/24")]
+    Add(Denylist4Add),
+    /// Remove a prefix
+    #[command(after_help = "Examples:\n  xlat denylist4 remove 198.51.100.0/24")]
+    Remove(Denylist4Remove),
+    /// Remove all prefixes
+    #[command(after_help = "Examples:\n  xlat denylist4 flush --yes")]
+    Flush(Ending),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Denylist4Add {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// IPv4 address or prefix
+    #[arg(value_parser = notation::prefix4)]
+    pub(crate) prefix: Ipv4Net,
+    /// Skip the checks that only warn
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Denylist4Remove {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// IPv4 address or prefix
+    #[arg(value_parser = notation::prefix4, add = ArgValueCompleter::new(complete::denylist4))]
+    pub(crate) prefix: Ipv4Net,
+}
+
+// Statistics, addresses, files.
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  xlat stats
+  xlat stats --explain
+  xlat stats --watch 1
+  xlat stats --all --json";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = STATS_EXAMPLES)]
+pub(crate) struct Stats {
+    #[command(subcommand)]
+    pub(crate) operation: Option<StatsOperation>,
+    #[command(flatten)]
+    pub(crate) display: StatsDisplay,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StatsOperation {
+    /// Show the counters
+    #[command(after_help = STATS_EXAMPLES)]
+    Display(StatsDisplay),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatsDisplay {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Those that are zero, too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Say what each counts, and which RFC it comes from
+    #[arg(short, long)]
+    pub(crate) explain: bool,
+}
+
+const ADDRESS_EXAMPLES: &str = "\
+Examples:
+  xlat address query 192.0.2.7
+  xlat address query 2001:db8:4::7 --verbose";
+
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESS_EXAMPLES)]
+pub(crate) struct Address {
+    #[command(subcommand)]
+    pub(crate) operation: AddressOperation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AddressOperation {
+    /// Say how an address is translated
+    #[command(after_help = ADDRESS_EXAMPLES)]
+    Query(AddressQuery),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddressQuery {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// IPv4 or IPv6
+    pub(crate) address: IpAddr,
+    /// Say by which mapping or prefix
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+const FILE_EXAMPLES: &str = "\
+The file is one of Jool's JSON files, or TOML with one instance. For all instances at once: xlat reload.
+
+Examples:
+  xlat file handle /etc/jool/jool.conf
+  xlat file check office.toml";
+
+#[derive(Debug, Args)]
+#[command(after_help = FILE_EXAMPLES)]
+pub(crate) struct File {
+    #[command(subcommand)]
+    pub(crate) operation: FileOperation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FileOperation {
+    /// Make an instance as a file says, or put the file in its place; starts a daemon where none runs
+    #[command(after_help = FILE_EXAMPLES)]
+    Handle(FileHandle),
+    /// Say what is wrong with a file, without any daemon
+    #[command(after_help = FILE_EXAMPLES)]
+    Check(FileCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileHandle {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// The file
+    #[arg(value_parser = value_parser!(PathBuf))]
+    pub(crate) file: PathBuf,
+    /// Skip the checks that only warn
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileCheck {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// The file
+    pub(crate) file: PathBuf,
+}
