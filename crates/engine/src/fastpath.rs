@@ -10,7 +10,7 @@ use xlat_config::{self as model, Config, EamHairpinMode, Ingress, Output};
 use xlat_fastpath::config::{
     INSTANCES, Instance, OWN_ADDRESSES, Steer, host_bit4, host_bit6, instance_flag as flag,
 };
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER4_MAX, FILTER6_MAX};
 use xlat_translate::refused::HostAddresses;
 
 use crate::routes;
@@ -28,6 +28,8 @@ pub struct FastPathPlan {
     pub steer4: Vec<(Ipv4Net, Steer)>,
     /// The same for IPv6.
     pub steer6: Vec<Ipv6Net>,
+    /// pool4 of all stateful instances: IPv4 packets for other destinations are the stateless ones'.
+    pub pool4: Vec<Ipv4Net>,
     /// The host's own addresses that pool4 shares, by slot ([`Steer::own`] is one more).
     pub own: Vec<Ipv4Addr>,
 }
@@ -63,6 +65,7 @@ impl FastPathPlan {
             instances: config.instances.iter().take(INSTANCES as usize).map(instance).collect(),
             steer4,
             steer6,
+            pool4: pool4(config, &own),
             own,
         }
     }
@@ -141,6 +144,17 @@ fn wanted(config: &Config, connected: &[IpNet]) -> Vec<IpNet> {
     all.into_iter().collect()
 }
 
+/// What the stateful instances take of IPv4: `own` stands in for empty pool4s.
+fn pool4(config: &Config, own: &[Ipv4Addr]) -> Vec<Ipv4Net> {
+    let of = |instance: &model::Instance| match &instance.kind {
+        model::Kind::Nat64(nat64) => nat64.pool4.iter().map(|entry| entry.prefix.trunc()).collect(),
+        model::Kind::Siit(_) => Vec::new(),
+    };
+    let nets: BTreeSet<Ipv4Net> =
+        config.instances.iter().flat_map(of).chain(own.iter().map(|own| Ipv4Net::from(*own))).collect();
+    nets.into_iter().collect()
+}
+
 /// The host's own addresses that pool4 has, each once, as many as there are slots.
 fn shared_masks(config: &Config, host: &HostAddresses, implicit: Option<Ipv4Addr>) -> Vec<Ipv4Addr> {
     let mut shared = BTreeSet::new();
@@ -190,6 +204,8 @@ fn instance(config: &model::Instance) -> Instance {
         lengths4_count,
         lengths6_count,
         deny_lengths4_count,
+        filter4_len: shortest(&lengths4, lengths4_count).min(FILTER4_MAX),
+        filter6_len: shortest(&lengths6, lengths6_count).min(FILTER6_MAX),
         lengths4,
         lengths6,
         deny_lengths4,
@@ -202,6 +218,11 @@ fn lengths<const N: usize>(of: impl Iterator<Item = u8>) -> ([u8; N], u32) {
     let mut lengths = [0; N];
     let count = lengths.iter_mut().zip(&different).map(|(place, length)| *place = length.0).count();
     (lengths, count as u32)
+}
+
+/// The last of so many lengths.
+fn shortest(lengths: &[u8], count: u32) -> u32 {
+    lengths.iter().take(count as usize).last().map_or(0, |length| u32::from(*length))
 }
 
 #[cfg(test)]
@@ -270,6 +291,7 @@ mod tests {
         assert_eq!(made.pool6[..4], [0, 0x64, 0xff, 0x9b]);
         assert_eq!((made.lengths4_count, &made.lengths4[..2]), (2, &[32, 24][..]));
         assert_eq!((made.lengths6_count, &made.lengths6[..2]), (2, &[128, 120][..]));
+        assert_eq!((made.filter4_len, made.filter6_len), (24, 64));
         assert_eq!((made.deny_lengths4_count, &made.deny_lengths4[..2]), (2, &[24, 8][..]));
     }
 

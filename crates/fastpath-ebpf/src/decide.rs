@@ -7,13 +7,14 @@ use xlat_fastpath::rewrite::{Address6, HEADER4, HEADER6, seconds};
 
 use crate::parse::{Header4, Header6, Upper};
 use crate::plan::{Plan, Stop};
-use crate::steer::{NOT_OURS, check_own, is_ours6, owner4};
+use crate::steer::{NOT_OURS, check_own, is_ours6, is_pool4, owner4};
 use crate::view::View;
 use crate::{stateful, stateless};
 
 /// What the hooks differ in.
 #[derive(Clone, Copy)]
 pub struct Frame {
+    /// From the IP header on.
     pub view: View,
     /// Bytes of the IP packet, with what the link added behind it.
     pub len: u32,
@@ -37,37 +38,45 @@ pub struct Decision<H, A> {
     pub now: u32,
 }
 
-/// An IPv6 packet whose header is at `MAC`.
+/// An IPv6 packet.
 #[inline(always)]
-pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
+pub fn six_to_four<const DEVICE: bool>(
     config: &Config,
     frame: &Frame,
 ) -> Result<Decision<Header6, u32>, Stop> {
     let may_steer = config.flags & config_flag::STATELESS != 0;
-    let part = frame.view.part::<40>(MAC);
+    let part = frame.view.part::<40>(0);
     let is_ours = DEVICE || part.is_some_and(|part| is_ours6(config, [part.u64::<24>(), part.u64::<32>()]));
     if !is_ours && !may_steer {
         return Err(Stop::Pass(Counter::Passed));
     }
     let read = || -> Result<_, Counter> {
-        let header = Header6::read(frame.view, MAC, frame.len)?;
-        let upper = header.upper(frame.view, MAC + HEADER6 as usize, frame.gso_size != 0)?;
+        let header = Header6::read(frame.view, frame.len)?;
+        let upper = header.upper(frame.view, frame.gso_size != 0)?;
         Ok((header, upper))
     };
     let (header, upper) = match read() {
         Ok(read) => read,
-        Err(reason) => return Err(unreadable6(config, frame.view, MAC, is_ours, reason)),
+        Err(reason) => return Err(unreadable6(config, frame.view, is_ours, reason)),
     };
-    let mut known = None;
+    let (mut known, mut now) = (None, 0);
     if is_ours && config.flags & config_flag::STATEFUL != 0 {
-        known = stateful::six_to_four(&header, &upper, frame.mark)?;
+        now = check_config(config)?;
+        known = stateful::six_to_four(&header, &upper, frame.mark, now)?;
     }
     let plan = match known {
+        // A stateless instance that is asked earlier may have got an entry since.
+        Some(plan) if may_steer && config.stateless < plan.index && stateless::takes6(config, header.dst) => {
+            return Err(Stop::Up(Counter::Instance));
+        }
         Some(plan) => plan,
-        None if may_steer => stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?,
+        None if may_steer => {
+            let plan = stateless::six_to_four(config, (header.src, header.dst), upper.ports, is_ours)?;
+            now = check_config(config)?;
+            plan
+        }
         None => return Err(Stop::Up(Counter::NoFlow)),
     };
-    let now = check_config(config)?;
     let hops = hops::<DEVICE>(header.hop_limit, frame, plan.instance.flags)?;
     let total = header.payload_len + HEADER4;
     if total > 0xffff {
@@ -77,14 +86,14 @@ pub fn six_to_four<const MAC: usize, const DEVICE: bool>(
     Ok(Decision { header, upper, plan, hops, on_wire, now })
 }
 
-/// An IPv4 packet whose header is at `MAC`.
+/// An IPv4 packet.
 #[inline(always)]
-pub fn four_to_six<const MAC: usize, const DEVICE: bool>(
+pub fn four_to_six<const DEVICE: bool>(
     config: &Config,
     frame: &Frame,
 ) -> Result<Decision<Header4, Address6>, Stop> {
     let may_steer = config.flags & config_flag::STATELESS != 0;
-    let part = frame.view.part::<20>(MAC);
+    let part = frame.view.part::<20>(0);
     let dst = part.map_or(0, |part| part.u32::<16>());
     let owner = if DEVICE { 0 } else { owner4(config, dst) };
     let is_ours = owner != NOT_OURS;
@@ -93,32 +102,35 @@ pub fn four_to_six<const MAC: usize, const DEVICE: bool>(
     }
     if is_ours
         && owner != 0
-        && let Err(reason) = check_own(frame.view, MAC, owner, dst)
+        && let Err(reason) = check_own(frame.view, owner, dst)
     {
         return Err(Stop::Pass(reason));
     }
     let read = || -> Result<_, Counter> {
-        let header = Header4::read(frame.view, MAC, frame.len)?;
-        let upper = header.upper(frame.view, MAC + HEADER4 as usize, frame.gso_size != 0)?;
+        let header = Header4::read(frame.view, frame.len)?;
+        let upper = header.upper(frame.view, frame.gso_size != 0)?;
         Ok((header, upper))
     };
     let (header, upper) = match read() {
         Ok(read) => read,
         Err(reason) => return Err(unreadable4(config, dst, is_ours, reason)),
     };
-    let mut known = None;
+    let (mut known, mut now) = (None, 0);
     if is_ours && config.flags & config_flag::STATEFUL != 0 {
-        known = stateful::four_to_six(&header, &upper)?;
-        // It may be for a pool4, which only the daemon knows.
-        if known.is_none() {
+        now = check_config(config)?;
+        known = stateful::four_to_six(&header, &upper, now)?;
+        if known.is_none() && (!may_steer || is_pool4(config, dst)) {
             return Err(Stop::Up(Counter::NoFlow));
         }
     }
     let plan = match known {
         Some(plan) => plan,
-        None => stateless::four_to_six(config, (header.src, header.dst), upper.ports, is_ours)?,
+        None => {
+            let plan = stateless::four_to_six(config, (header.src, header.dst), upper.ports, is_ours)?;
+            now = check_config(config)?;
+            plan
+        }
     };
-    let now = check_config(config)?;
     let hops = hops::<DEVICE>(header.ttl, frame, plan.instance.flags)?;
     let on_wire = on_wire(header.total_len - HEADER4 + HEADER6, HEADER6, &upper, frame.gso_size);
     // RFC 7915 section 4: without DF it is to be fragmented.
@@ -130,8 +142,8 @@ pub fn four_to_six<const MAC: usize, const DEVICE: bool>(
 
 /// A packet that cannot be repeated: it goes up if it is ours, which by its destination an EAM entry may say too.
 #[inline(always)]
-fn unreadable6(config: &Config, view: View, at: usize, is_ours: bool, reason: Counter) -> Stop {
-    let dst = view.part::<40>(at).map(|part| [part.u64::<24>(), part.u64::<32>()]);
+fn unreadable6(config: &Config, view: View, is_ours: bool, reason: Counter) -> Stop {
+    let dst = view.part::<40>(0).map(|part| [part.u64::<24>(), part.u64::<32>()]);
     if is_ours || dst.is_some_and(|dst| stateless::steers6(config, dst)) {
         Stop::Up(reason)
     } else {

@@ -54,7 +54,7 @@ fn push_with(skb: *mut __sk_buff, reason: u16, flags: u8) -> i32 {
         }
         origin
     };
-    let Some(part) = view(skb).part::<LEN>(0) else { return TC_ACT_UNSPEC };
+    let Some(part) = view(skb, 0).part::<LEN>(0) else { return TC_ACT_UNSPEC };
     part.set_u8::<0>(MAGIC);
     part.set_u8::<1>(flags);
     part.set_u16::<2>(reason);

@@ -9,7 +9,8 @@ use xlat_fastpath::config::{
 };
 use xlat_fastpath::count::{COUNT, Traffic};
 use xlat_fastpath::flow::{Key4, Key6, To4, To6};
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, ROUTES as ROUTE_COUNT, Route};
+use xlat_fastpath::route::{ROUTES as ROUTE_COUNT, Route};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS};
 
 const FLOW_COUNT: u32 = 1 << 20;
 const EAM_COUNT: u32 = 1 << 20;
@@ -27,6 +28,8 @@ pub static STEER4: LpmTrie<[u8; 4], Steer> = LpmTrie::with_max_entries(STEER_COU
 pub static STEER6: LpmTrie<[u8; 16], Steer> = LpmTrie::with_max_entries(STEER_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_MTU4")]
 pub static MTU4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(STEER_COUNT, BPF_F_NO_PREALLOC);
+#[map(name = "XLAT_POOL4")]
+pub static POOL4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(STEER_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_OWN_PORTS")]
 pub static OWN_PORTS: Array<[u64; 1024]> = Array::with_max_entries(OWN_ADDRESSES * 3, BPF_F_MMAPABLE);
 #[map(name = "XLAT_FLOWS6")]
@@ -39,6 +42,8 @@ pub static EAM4: HashMap<[u32; 3], Eam4> = HashMap::with_max_entries(EAM_COUNT, 
 pub static EAM6: HashMap<[u64; 3], Eam6> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_DENY4")]
 pub static DENY4: HashMap<[u32; 3], u32> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
+#[map(name = "XLAT_EAM_FILTER")]
+pub static EAM_FILTER: Array<[u64; FILTER_WORDS]> = Array::with_max_entries(1, 0);
 #[map(name = "XLAT_HOST")]
 pub static HOST: Array<[u64; 1024]> = Array::with_max_entries(1, 0);
 #[map(name = "XLAT_COUNTERS")]

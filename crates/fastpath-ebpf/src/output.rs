@@ -1,15 +1,16 @@
-//! The way out of a translated packet, found before anything of it is changed: what the flow remembers, or the
-//! kernel's routing and neighbour tables.
+//! The way out of a translated packet, found before anything of it is changed: what is remembered of its destination, or
+//! the kernel's routing and neighbour tables.
 
-use aya_ebpf::bindings::__sk_buff;
+use core::ffi::c_void;
+
 use aya_ebpf::helpers::bpf_fib_lookup;
-use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::lpm_trie;
 use xlat_fastpath::config::{Config, LINKS as LINK_COUNT, Link, config_flag, instance_flag, link_flag};
 use xlat_fastpath::count::Counter;
-use xlat_fastpath::flow::{Memory, ROUTE_SECONDS};
 use xlat_fastpath::rewrite::Address6;
+use xlat_fastpath::route::{Key, ROUTE_SECONDS, Route};
 
-use crate::maps::{LINKS, MTU4};
+use crate::maps::{LINKS, MTU4, ROUTES};
 use crate::plan::Plan;
 
 const AF_INET: u8 = 2;
@@ -72,9 +73,28 @@ struct Lookup {
 
 const _: () = assert!(size_of::<Lookup>() == 64 && core::mem::offset_of!(Lookup, hardware) == 52);
 
+/// What is asked about a packet besides its addresses.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// The protocol, as flows have it.
+    pub protocol: u8,
+    /// The firewall mark.
+    pub mark: u32,
+    /// Bytes of one segment on the wire.
+    pub len: u32,
+    /// The time in seconds.
+    pub now: u32,
+    /// XDP asks, which has no neighbour table to send by.
+    pub by_xdp: bool,
+}
+
 /// What the kernel's tables are asked: a translated packet.
 pub trait Question {
-    /// Writes addresses and traffic class.
+    /// Source and destination as ways are remembered by.
+    fn addresses(&self) -> (Address6, Address6);
+    /// TOS or traffic class.
+    fn class(&self) -> u32;
+    /// Family, flow word and addresses as the kernel is asked.
     fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]);
 }
 
@@ -85,12 +105,32 @@ pub struct Question6<'a>(pub &'a Plan<Address6>, pub u32);
 
 impl Question for Question4<'_> {
     #[inline(always)]
+    fn addresses(&self) -> (Address6, Address6) {
+        ([self.0.src.into(), u64::MAX], [self.0.dst.into(), u64::MAX])
+    }
+
+    #[inline(always)]
+    fn class(&self) -> u32 {
+        self.1
+    }
+
+    #[inline(always)]
     fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]) {
         (AF_INET, self.1, [self.0.src, 0, 0, 0], [self.0.dst, 0, 0, 0])
     }
 }
 
 impl Question for Question6<'_> {
+    #[inline(always)]
+    fn addresses(&self) -> (Address6, Address6) {
+        (self.0.src, self.0.dst)
+    }
+
+    #[inline(always)]
+    fn class(&self) -> u32 {
+        self.1
+    }
+
     #[inline(always)]
     fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]) {
         let words = |address: Address6| {
@@ -100,108 +140,113 @@ impl Question for Question6<'_> {
     }
 }
 
-/// The way for a packet of which one segment on the wire has `len` bytes.
+/// The way of a packet.
 #[inline(always)]
 pub fn way<A, Q: Question>(
-    skb: *mut __sk_buff,
+    context: *mut c_void,
     config: &Config,
-    (plan, protocol): (&Plan<A>, u8),
+    plan: &Plan<A>,
     question: Q,
-    (now, len): (u32, u32),
+    asked: Asked,
     nexthop: &mut Nexthop,
 ) -> Result<Way, Counter> {
-    // SAFETY: of a map entry; other processors may write the same words, each as a whole.
-    let memory = unsafe { &mut *plan.memory };
-    note_use(memory, now);
     if plan.instance.flags & instance_flag::OUTPUT_STACK != 0 {
         return Ok(Way { by: by::STACK, interface: config.device, hardware: 0 });
     }
-    if let Some(way) = remembered(memory, config, now) {
-        if len > memory.mtu {
+    let (key, class) = key(config, plan, &question, asked);
+    let route = ROUTES.get_ptr_mut(key.place(config.seed));
+    // SAFETY: the entry is this processor's, on which nothing else of ours runs meanwhile.
+    let route: &mut Route = unsafe { &mut *route.ok_or(Counter::Failed)? };
+    let is_known = route.way != 0
+        && route.key == key
+        && route.class == class
+        && route.generation == config.route_generation
+        && asked.now.wrapping_sub(route.routed) < ROUTE_SECONDS
+        && (asked.by_xdp || route.is_seen != 0);
+    if is_known {
+        if asked.len > u32::from(route.mtu) {
             return Err(Counter::TooBig);
         }
-        return Ok(Way { by: by::MEMORY, interface: (way >> 48) as u32, hardware: way });
+        return Ok(Way { by: by::MEMORY, interface: (route.way >> 48) as u32, hardware: route.way });
     }
     let generation = config.route_generation;
-    let (family, flow, src, dst) = question.ask();
+    let (family, flow, src4, dst4) = question.ask();
     let mut lookup = Lookup {
         family,
-        protocol,
+        protocol: asked.protocol,
         src_port: plan.ports as u16,
         dst_port: (plan.ports >> 16) as u16,
         mtu: 1,
         // As if the daemon had sent it: routing rules see the same.
         interface: config.device,
         flow,
-        src,
-        dst,
+        src: src4,
+        dst: dst4,
         vlan: 0,
         hardware: [0; 6],
     };
     let mut flags = 0;
     if config.flags & config_flag::FIB_MARK != 0 {
-        // SAFETY: a field of the context.
-        let mark = unsafe { (*skb).mark };
-        (lookup.hardware[0], lookup.hardware[1]) = (mark as u16, (mark >> 16) as u16);
+        (lookup.hardware[0], lookup.hardware[1]) = (asked.mark as u16, (asked.mark >> 16) as u16);
         flags = LOOKUP_MARK;
     }
     // SAFETY: the structure has the size and layout that the kernel expects.
-    let result = unsafe { bpf_fib_lookup(skb.cast(), (&raw mut lookup).cast(), 64, flags) };
+    let result = unsafe { bpf_fib_lookup(context, (&raw mut lookup).cast(), 64, flags) };
     if result != SUCCESS && result != NO_NEIGHBOUR || lookup.interface == config.device {
         return Err(Counter::NoRoute);
     }
-    let mut mtu = u32::from(lookup.mtu);
+    let mut mtu = lookup.mtu;
     if config.flags & config_flag::MTU4_MAP != 0
         && family == AF_INET
-        && let Some(of_route) = MTU4.get(&Key::new(32, dst[0].to_ne_bytes()))
+        && let Some(of_route) = MTU4.get(&lpm_trie::Key::new(32, dst4[0].to_ne_bytes()))
+        && *of_route < u32::from(mtu)
     {
-        mtu = mtu.min(*of_route);
+        mtu = *of_route as u16;
     }
-    if len > mtu {
+    if asked.len > u32::from(mtu) {
         return Err(Counter::TooBig);
     }
-    let link = LINKS.get(lookup.interface);
+    let interface = lookup.interface;
+    let link = LINKS.get(interface);
     if link.is_some_and(|link| link.flags & (link_flag::KNOWN | link_flag::ETHERNET) == link_flag::KNOWN) {
-        return Ok(Way { by: by::PLAIN, interface: lookup.interface, hardware: 0 });
-    }
-    let is_memorable = link.is_some_and(|link| link.flags & link_flag::ETHERNET != 0);
-    if result == SUCCESS && is_memorable && lookup.interface < LINK_COUNT {
-        let hardware = lookup.hardware;
-        memory.mtu = mtu;
-        memory.routed = now;
-        memory.route_generation = generation;
-        // SAFETY: as above.
-        unsafe {
-            (&raw mut memory.way).write_volatile(
-                u64::from(hardware[3])
-                    | u64::from(hardware[4]) << 16
-                    | u64::from(hardware[5]) << 32
-                    | u64::from(lookup.interface) << 48,
-            );
-        }
+        return Ok(Way { by: by::PLAIN, interface, hardware: 0 });
     }
     *nexthop = Nexthop { family: lookup.family.into(), address: lookup.dst };
-    // The neighbour table sees by this packet that the neighbour is in use.
-    Ok(Way { by: by::NEIGHBOUR, interface: lookup.interface, hardware: 0 })
-}
-
-/// Notes that the flow is in use; a shared line is written once a second only.
-#[inline(always)]
-pub fn note_use(memory: &mut Memory, now: u32) {
-    if memory.used != now {
-        memory.used = now;
+    let by_neighbour = Way { by: by::NEIGHBOUR, interface, hardware: 0 };
+    let is_memorable = link.is_some_and(|link| link.flags & link_flag::ETHERNET != 0);
+    if result != SUCCESS || !is_memorable || interface >= LINK_COUNT {
+        return Ok(by_neighbour);
     }
+    let hardware = lookup.hardware;
+    let hardware = u64::from(hardware[3])
+        | u64::from(hardware[4]) << 16
+        | u64::from(hardware[5]) << 32
+        | u64::from(interface) << 48;
+    // The neighbour table sees by one packet in a while that the neighbour is in use. In a place that was just written to,
+    // so many destinations take turns that those of them that meet a new second suffice for it.
+    let is_first = route.routed != asked.now || !asked.by_xdp && route.is_seen == 0;
+    *route = Route {
+        key,
+        way: hardware,
+        generation,
+        routed: asked.now,
+        class,
+        mtu,
+        is_seen: u16::from(!asked.by_xdp),
+    };
+    Ok(if is_first { by_neighbour } else { Way { by: by::MEMORY, interface, hardware } })
 }
 
-/// The way that is remembered, if it holds.
+/// What the way of a packet depends on: its destination, and the rest as far as the host routes by it.
 #[inline(always)]
-pub fn remembered(memory: &Memory, config: &Config, now: u32) -> Option<u64> {
-    // SAFETY: of a map entry; read once, as another processor may write it.
-    let way = unsafe { (&raw const memory.way).read_volatile() };
-    let holds = way != 0
-        && memory.route_generation == config.route_generation
-        && now.wrapping_sub(memory.routed) < ROUTE_SECONDS;
-    holds.then_some(way)
+fn key<A, Q: Question>(config: &Config, plan: &Plan<A>, question: &Q, asked: Asked) -> (Key, u32) {
+    let (src, dst) = question.addresses();
+    let src = if config.flags & config_flag::SOURCE_RULES != 0 { src } else { [0, 0] };
+    if config.flags & config_flag::PACKET_RULES == 0 {
+        return (Key { src, dst, packet: 0 }, 0);
+    }
+    let packet = u64::from(plan.ports) | u64::from(asked.mark) << 32;
+    (Key { src, dst, packet }, u32::from(asked.protocol) << 8 | question.class())
 }
 
 /// The Ethernet header for a remembered way out of `link`, but for the type: three words in memory order.

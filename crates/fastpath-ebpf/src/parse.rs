@@ -46,7 +46,7 @@ pub struct Upper {
     pub protocol: u8,
     /// Source port, then destination port, as they stand in the packet; of an echo message the identifier, alone.
     pub ports: u32,
-    /// Type and code of an echo message, as they stand in the packet.
+    /// Type and code of an echo message, as they stand in the packet; of others it means nothing.
     pub kind: u16,
     /// The checksum, as it stands in the packet.
     pub checksum: u16,
@@ -55,10 +55,10 @@ pub struct Upper {
 }
 
 impl Header6 {
-    /// Reads the header at `at` of a packet whose IP part has `len` bytes.
+    /// Reads the header of a packet of `len` bytes.
     #[inline(always)]
-    pub fn read(view: View, at: usize, len: u32) -> Result<Self, Counter> {
-        let part = view.part::<40>(at).ok_or(Counter::Malformed)?;
+    pub fn read(view: View, len: u32) -> Result<Self, Counter> {
+        let part = view.part::<40>(0).ok_or(Counter::Malformed)?;
         let first = u32::from_be(part.u32::<0>());
         let payload_len = u32::from(u16::from_be(part.u16::<4>()));
         if first >> 28 != 6 || payload_len + HEADER6 != len {
@@ -76,21 +76,25 @@ impl Header6 {
 
     /// Its layer 4.
     #[inline(always)]
-    pub fn upper(&self, view: View, at: usize, gso: bool) -> Result<Upper, Counter> {
-        match self.next_header {
-            ICMPV6 if !gso => echo(view, at, self.payload_len, |kind| kind < 128, [128, 129]),
+    pub fn upper(&self, view: View, gso: bool) -> Result<Upper, Counter> {
+        const AT: usize = HEADER6 as usize;
+        let upper = match self.next_header {
+            ICMPV6 if !gso => echo(view, AT, self.payload_len, |kind| kind < 128, [128, 129]),
             0 | 43 | 60 => Err(Counter::Options),
             44 => Err(Counter::Fragment),
-            other => ports(view, at, other, self.payload_len, gso),
-        }
+            other => ports(view, AT, other, self.payload_len, gso),
+        }?;
+        let known = view.part::<40>(0).ok_or(Counter::Malformed)?.u8_anew::<6>();
+        // It is 6, 17 or 58, and the last becomes 1.
+        Ok(Upper { protocol: known.wrapping_sub((known >> 5).wrapping_mul(ICMPV6 - protocol::ICMP)), ..upper })
     }
 }
 
 impl Header4 {
-    /// Reads the header at `at` of a packet whose IP part, with the link's padding, has `len` bytes.
+    /// Reads the header of a packet that has `len` bytes with the link's padding.
     #[inline(always)]
-    pub fn read(view: View, at: usize, len: u32) -> Result<Self, Counter> {
-        let part = view.part::<20>(at).ok_or(Counter::Malformed)?;
+    pub fn read(view: View, len: u32) -> Result<Self, Counter> {
+        let part = view.part::<20>(0).ok_or(Counter::Malformed)?;
         let total_len = u32::from(u16::from_be(part.u16::<2>()));
         let version = part.u8::<0>();
         if version >> 4 != 4 || total_len < HEADER4 || total_len > len {
@@ -121,21 +125,15 @@ impl Header4 {
 
     /// Its layer 4.
     #[inline(always)]
-    pub fn upper(&self, view: View, at: usize, gso: bool) -> Result<Upper, Counter> {
+    pub fn upper(&self, view: View, gso: bool) -> Result<Upper, Counter> {
+        const AT: usize = HEADER4 as usize;
         let len = self.total_len - HEADER4;
-        match self.protocol {
-            protocol::ICMP if !gso => echo(view, at, len, is_error4, [8, 0]),
-            other => ports(view, at, other, len, gso),
-        }
-    }
-}
-
-impl Upper {
-    /// The same, what kind of message it is having gone through `forget`.
-    #[inline(always)]
-    pub fn forget(&self, forget: impl Fn(u32) -> u32) -> Self {
-        let both = forget(u32::from(self.protocol) | u32::from(self.kind) << 8);
-        Self { protocol: both as u8, kind: (both >> 8) as u16, ..*self }
+        let upper = match self.protocol {
+            protocol::ICMP if !gso => echo(view, AT, len, is_error4, [8, 0]),
+            other => ports(view, AT, other, len, gso),
+        }?;
+        let protocol = view.part::<20>(0).ok_or(Counter::Malformed)?.u8_anew::<9>();
+        Ok(Upper { protocol, ..upper })
     }
 }
 
@@ -159,7 +157,7 @@ fn ports(view: View, at: usize, protocol: u8, len: u32, gso: bool) -> Result<Upp
                 return Err(Counter::TcpFlags);
             }
             let checksum = part.u16::<16>();
-            Ok(Upper { protocol, ports: part.u32::<0>(), kind: 0, checksum, header_len })
+            Ok(Upper { protocol, ports: part.u32::<0>(), kind: part.u16::<0>(), checksum, header_len })
         }
         protocol::UDP => {
             let part = view.part::<8>(at).ok_or(Counter::Malformed)?;
@@ -173,7 +171,7 @@ fn ports(view: View, at: usize, protocol: u8, len: u32, gso: bool) -> Result<Upp
             if checksum == 0 {
                 return Err(Counter::NoChecksum);
             }
-            Ok(Upper { protocol, ports: part.u32::<0>(), kind: 0, checksum, header_len: 8 })
+            Ok(Upper { protocol, ports: part.u32::<0>(), kind: part.u16::<0>(), checksum, header_len: 8 })
         }
         _other => Err(if gso { Counter::Gso } else { Counter::Protocol }),
     }

@@ -2,7 +2,6 @@
 
 use xlat_fastpath::config::{Instance, instance_flag};
 use xlat_fastpath::count::Counter;
-use xlat_fastpath::flow::Memory;
 
 /// Why a packet is not translated here.
 #[derive(Clone, Copy)]
@@ -28,8 +27,6 @@ pub struct Plan<A> {
     pub ports: u32,
     pub instance: &'static Instance,
     pub index: u32,
-    /// Where the way out is remembered.
-    pub memory: *mut Memory,
 }
 
 /// The instance, if the program may do its work.

@@ -1,7 +1,7 @@
 //! NAT64: the flow of a packet, by one look-up.
 
 use xlat_fastpath::count::Counter;
-use xlat_fastpath::flow::{Memory, To6, protocol};
+use xlat_fastpath::flow::{To4, To6, protocol};
 
 use crate::maps::{FLOWS4, FLOWS6, INSTANCES};
 use crate::parse::{Header4, Header6, Upper};
@@ -10,7 +10,12 @@ use crate::steer::halves;
 
 /// What becomes of an IPv6 packet; None if no flow is known.
 #[inline(always)]
-pub fn six_to_four(header: &Header6, upper: &Upper, mark: u32) -> Result<Option<Plan<u32>>, Counter> {
+pub fn six_to_four(
+    header: &Header6,
+    upper: &Upper,
+    mark: u32,
+    now: u32,
+) -> Result<Option<Plan<u32>>, Counter> {
     // A `Key6`.
     let key = [
         header.src[0],
@@ -21,10 +26,11 @@ pub fn six_to_four(header: &Header6, upper: &Upper, mark: u32) -> Result<Option<
     ];
     let Some(flow) = FLOWS6.get_ptr_mut(&key) else { return Ok(None) };
     // SAFETY: the entry stays readable while the program runs; what the daemon writes of it, it writes before it is found.
-    let (to, memory) = unsafe { (&*flow, &raw mut (*flow).memory) };
+    let to: &mut To4 = unsafe { &mut *flow };
     if to.mark != mark {
         return Err(Counter::Mark);
     }
+    note_use(&mut to.used, now);
     let instance = usable(INSTANCES.get(to.instance))?;
     let is_echo = upper.protocol == protocol::ICMP;
     let src_port = u32::from(u16::from_ne_bytes(to.src_port));
@@ -34,13 +40,12 @@ pub fn six_to_four(header: &Header6, upper: &Upper, mark: u32) -> Result<Option<
         ports: if is_echo { src_port } else { src_port | u32::from(u16::from_ne_bytes(to.dst_port)) << 16 },
         instance,
         index: to.instance,
-        memory,
     }))
 }
 
 /// What becomes of an IPv4 packet; None if no flow is known.
 #[inline(always)]
-pub fn four_to_six(header: &Header4, upper: &Upper) -> Result<Option<Plan<[u64; 2]>>, Counter> {
+pub fn four_to_six(header: &Header4, upper: &Upper, now: u32) -> Result<Option<Plan<[u64; 2]>>, Counter> {
     let is_echo = upper.protocol == protocol::ICMP;
     let ports = if is_echo { upper.ports << 16 } else { upper.ports };
     // A `Key4`.
@@ -50,7 +55,8 @@ pub fn four_to_six(header: &Header4, upper: &Upper) -> Result<Option<Plan<[u64; 
     ];
     let Some(flow) = FLOWS4.get_ptr_mut(&key) else { return Ok(None) };
     // SAFETY: as above.
-    let (to, memory): (&To6, *mut Memory) = unsafe { (&*flow, &raw mut (*flow).memory) };
+    let to: &mut To6 = unsafe { &mut *flow };
+    note_use(&mut to.used, now);
     let instance = usable(INSTANCES.get(to.instance))?;
     let dst_port = u32::from(u16::from_ne_bytes(to.dst_port));
     Ok(Some(Plan {
@@ -59,6 +65,13 @@ pub fn four_to_six(header: &Header4, upper: &Upper) -> Result<Option<Plan<[u64; 
         ports: if is_echo { dst_port } else { u32::from(u16::from_ne_bytes(to.src_port)) | dst_port << 16 },
         instance,
         index: to.instance,
-        memory,
     }))
+}
+
+/// Notes that the flow is in use; a shared line is written once a second only.
+#[inline(always)]
+fn note_use(used: &mut u32, now: u32) {
+    if *used != now {
+        *used = now;
+    }
 }

@@ -5,13 +5,12 @@ use xlat_fastpath::config::{
     Config, INSTANCES as INSTANCE_COUNT, Instance, config_flag, host_bit4, host_bit6_of, instance_flag,
 };
 use xlat_fastpath::count::Counter;
-use xlat_fastpath::flow::Memory;
 use xlat_fastpath::rewrite::{
     Address6, eam4, eam6, embed, extract, in_pool6, is_never_translated, prefix4, prefix6,
 };
-use xlat_fastpath::stateless::{Eam4, ROUTES as ROUTE_COUNT};
+use xlat_fastpath::stateless::{Eam4, FILTER_WORDS, filter_bit4, filter_bit6};
 
-use crate::maps::{DENY4, EAM4, EAM6, HOST, INSTANCES, ROUTES};
+use crate::maps::{DENY4, EAM_FILTER, EAM4, EAM6, HOST, INSTANCES};
 use crate::plan::{Plan, Stop, usable};
 use crate::steer::halves;
 
@@ -64,8 +63,7 @@ pub fn six_to_four(
         return Err(Stop::Up(Counter::Hairpin));
     }
     usable(Some(instance))?;
-    let memory = route(config, [u64::from(to_src), u64::MAX], [u64::from(to_dst), u64::MAX])?;
-    Ok(Plan { src: to_src, dst: to_dst, ports, instance, index, memory })
+    Ok(Plan { src: to_src, dst: to_dst, ports, instance, index })
 }
 
 /// Addresses of an IPv4 packet in IPv6.
@@ -92,8 +90,13 @@ pub fn four_to_six(
         return Err(Stop::Up(Counter::Untranslatable));
     }
     usable(Some(instance))?;
-    let memory = route(config, to_src, to_dst)?;
-    Ok(Plan { src: to_src, dst: to_dst, ports, instance, index, memory })
+    Ok(Plan { src: to_src, dst: to_dst, ports, instance, index })
+}
+
+/// True if the stateless instance may have an address for packets to an IPv6 address.
+#[inline(always)]
+pub fn takes6(config: &Config, dst: Address6) -> bool {
+    INSTANCES.get(config.stateless).is_some_and(|instance| to4(instance, dst[0], dst[1]) != 0)
 }
 
 /// True if an EAM entry makes packets to an IPv6 address ours.
@@ -142,7 +145,8 @@ fn is_stateful6(config: &Config, dst: Address6) -> bool {
 #[inline(never)]
 fn to4(instance: &Instance, high: u64, low: u64) -> u64 {
     let address = [high, low];
-    let lengths = instance.lengths6_count;
+    let filter = filter_bit6(instance.table, prefix6(address, instance.filter6_len));
+    let lengths = if may_have(filter) { instance.lengths6_count } else { 0 };
     let mut at = 0;
     while at < lengths {
         if at >= MAX_LENGTHS {
@@ -188,7 +192,8 @@ fn to6(instance: &Instance, address: u32, out: &mut Address6) -> u64 {
 /// The EAM entry with the longest prefix that has the IPv4 address, and its length.
 #[inline(always)]
 fn eam4_of(instance: &Instance, address: u32) -> Option<(u32, &'static Eam4)> {
-    let lengths = instance.lengths4_count;
+    let filter = filter_bit4(instance.table, prefix4(address, instance.filter4_len));
+    let lengths = if may_have(filter) { instance.lengths4_count } else { 0 };
     let mut at = 0;
     while at < lengths && at < MAX_LENGTHS {
         let len = u32::from(instance.lengths4[at as usize]);
@@ -246,27 +251,10 @@ fn has_bit(word: usize, bit: u64) -> bool {
     unsafe { *words.as_ptr().add(word & 1023) & bit != 0 }
 }
 
-/// The place where the way to an address is remembered: the processor's own, so that no other writes to it. The source
-/// counts where the host routes by it.
+/// False if no EAM entry of the table begins like an address whose place in the filter this is.
 #[inline(always)]
-fn route(config: &Config, src: Address6, dst: Address6) -> Result<*mut Memory, Counter> {
-    let src = if config.flags & config_flag::SOURCE_RULES != 0 { src } else { [0, 0] };
-    let mix = src[0] ^ src[1].rotate_left(16) ^ dst[0].rotate_left(32) ^ dst[1].rotate_left(48);
-    let place = (mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 >> (32 - ROUTE_COUNT.ilog2());
-    let route = ROUTES.get_ptr_mut(place).ok_or(Counter::Failed)?;
-    // SAFETY: the entry is there, and only this processor writes to it.
-    unsafe {
-        let known = config.flags & config_flag::PACKET_RULES == 0
-            && halves(&(*route).src) == src
-            && halves(&(*route).dst) == dst;
-        if !known {
-            let addresses = route.cast::<u64>();
-            (*route).memory.way = 0;
-            addresses.write(src[0]);
-            addresses.add(1).write(src[1]);
-            addresses.add(2).write(dst[0]);
-            addresses.add(3).write(dst[1]);
-        }
-        Ok(&raw mut (*route).memory)
-    }
+fn may_have((word, bit): (usize, u64)) -> bool {
+    let Some(words) = EAM_FILTER.get(0) else { return true };
+    // SAFETY: there are as many words; the daemon writes them at any time.
+    unsafe { *words.as_ptr().add(word & (FILTER_WORDS - 1)) & bit != 0 }
 }

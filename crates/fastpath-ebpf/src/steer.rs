@@ -7,7 +7,7 @@ use xlat_fastpath::count::Counter;
 use xlat_fastpath::flow::protocol;
 use xlat_fastpath::rewrite::Address6;
 
-use crate::maps::{OWN_PORTS, STEER4, STEER6};
+use crate::maps::{OWN_PORTS, POOL4, STEER4, STEER6};
 use crate::parse::is_error4;
 use crate::view::View;
 
@@ -30,6 +30,12 @@ pub fn owner4(config: &Config, dst: u32) -> u32 {
         return NOT_OURS;
     }
     STEER4.get(&Key::new(32, dst.to_ne_bytes())).map_or(NOT_OURS, |steer| steer.own)
+}
+
+/// True if an IPv4 destination is in the pool4 of a stateful instance, or if only the daemon knows.
+#[inline(always)]
+pub fn is_pool4(config: &Config, dst: u32) -> bool {
+    config.flags & config_flag::POOL4_MAP == 0 || POOL4.get(&Key::new(32, dst.to_ne_bytes())).is_some()
 }
 
 /// True if an IPv6 destination is ours.
@@ -66,9 +72,9 @@ fn bytes(address: Address6) -> [u8; 16] {
 /// Whether a packet to the host's own address in `slot` (counted from 1) is ours: `Ok` if it is, or if only the daemon
 /// can tell.
 #[inline(always)]
-pub fn check_own(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Counter> {
+pub fn check_own(view: View, slot: u32, dst: u32) -> Result<(), Counter> {
     // What cannot be read is not known to be the host's: the daemon gives it back.
-    let Some(header) = view.part::<20>(at) else { return Ok(()) };
+    let Some(header) = view.part::<20>(0) else { return Ok(()) };
     let index = match header.u8::<9>() {
         protocol::TCP => 0,
         protocol::UDP => 1,
@@ -80,7 +86,7 @@ pub fn check_own(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Count
         return Ok(());
     }
     // Options do not hide the port: what comes back from the daemon has lost the interface that it came in by.
-    let upper_at = at + usize::from(header.u8::<0>() & 15) * 4;
+    let upper_at = usize::from(header.u8::<0>() & 15) * 4;
     let Some(upper) = view.part::<8>(upper_at) else { return Ok(()) };
     let port = match (index, upper.u8::<0>()) {
         (2, 0 | 8) => upper.u16::<4>(),
@@ -91,20 +97,20 @@ pub fn check_own(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Count
     check_port(slot, index, port)
 }
 
-/// True if the IPv4 packet at `at` is an ICMP error to an address of the host about a packet of ours.
+/// True if the IPv4 packet is an ICMP error to an address of the host about a packet of ours.
 #[inline(always)]
-pub fn own_error(config: &Config, view: View, at: usize) -> bool {
-    let Some(header) = view.part::<20>(at) else { return false };
+pub fn own_error(config: &Config, view: View) -> bool {
+    let Some(header) = view.part::<20>(0) else { return false };
     if header.u8::<0>() != 0x45 || header.u8::<9>() != protocol::ICMP {
         return false;
     }
     let dst = header.u32::<16>();
     let slot = owner4(config, dst);
-    let Some(upper) = view.part::<8>(at + 20) else { return false };
+    let Some(upper) = view.part::<8>(20) else { return false };
     slot != NOT_OURS
         && slot != 0
         && is_error4(upper.u8::<0>())
-        && check_quoted(view, at + 28, slot, dst).is_ok()
+        && check_quoted(view, 28, slot, dst).is_ok()
 }
 
 /// The same for an ICMP error that quotes the packet at `at`.

@@ -20,7 +20,7 @@ use crate::count::{count, identification, traffic};
 use crate::decide::{self, Decision, Frame, is_orphan, is_silent, now};
 use crate::handover;
 use crate::maps::{CONFIG, LINKS};
-use crate::output::{Nexthop, Question4, Question6, Way, addresses, by, way};
+use crate::output::{Asked, Nexthop, Question4, Question6, Way, addresses, by, way};
 use crate::parse::{Header4, Header6, ICMPV6, LOOKED_AT, Upper};
 use crate::plan::Stop;
 use crate::steer;
@@ -57,8 +57,10 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
         match LINKS.get(interface).map_or(0, |link| link.flags) {
             _ if interface == LOOPBACK => own_error(skb, config),
             flags if flags & link_flag::INGRESS == 0 => (TC_ACT_UNSPEC, Counter::Passed),
-            flags if flags & link_flag::ETHERNET != 0 => run::<ETHERNET, false>(skb, config),
-            _raw => run::<0, false>(skb, config),
+            flags => {
+                let mac = if flags & link_flag::ETHERNET != 0 { ETHERNET as u32 } else { 0 };
+                run::<false>(skb, config, forget(skb, mac) as usize & 15)
+            }
         }
     };
     count(counter);
@@ -76,12 +78,11 @@ fn own_error(skb: *mut __sk_buff, config: &Config) -> Answer {
         return passed;
     }
     let wanted = (ETHERNET as u32 + LOOKED_AT).min(len);
-    if view(skb).len() < wanted {
+    if view(skb, 0).len() < wanted {
         // SAFETY: the context; pointers into the packet are taken anew.
         unsafe { bpf_skb_pull_data(skb, wanted) };
     }
-    let view = view(skb);
-    match steer::own_error(config, view, ETHERNET) {
+    match steer::own_error(config, view(skb, ETHERNET)) {
         true => (handover::send_up(skb, config, Counter::IcmpError), Counter::IcmpError),
         false => passed,
     }
@@ -99,21 +100,21 @@ pub fn device(skb: *mut __sk_buff) -> i32 {
         count(Counter::Loop);
         return handover::push(skb, Counter::Loop);
     }
-    let (answer, counter) = run::<0, true>(skb, config);
+    let (answer, counter) = run::<true>(skb, config, 0);
     count(counter);
     answer
 }
 
-/// A packet with `MAC` bytes in front of its IP header.
+/// A packet with `mac` bytes in front of its IP header.
 #[inline(always)]
-fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Config) -> Answer {
+fn run<const DEVICE: bool>(skb: *mut __sk_buff, config: &Config, mac: usize) -> Answer {
     // SAFETY: fields of the context.
     let (len, ethertype) = unsafe { ((*skb).len, (*skb).protocol as u16) };
     if ethertype != IPV4 && ethertype != IPV6 {
         return (TC_ACT_UNSPEC, Counter::Passed);
     }
-    let wanted = MAC as u32 + LOOKED_AT;
-    let there = view(skb).len();
+    let wanted = mac as u32 + LOOKED_AT;
+    let there = view(skb, 0).len();
     if there < wanted && there < len {
         // Headers in fragments of the packet's memory are brought together. If that fails they cannot be read.
         // SAFETY: the context; pointers into the packet are taken anew.
@@ -122,21 +123,21 @@ fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Confi
     // SAFETY: fields of the context.
     let frame = unsafe {
         Frame {
-            view: view(skb),
-            len: len.wrapping_sub(MAC as u32),
+            view: view(skb, mac),
+            len: len.wrapping_sub(mac as u32),
             mark: (*skb).mark,
             gso_size: (*skb).gso_size,
             was_forwarded: DEVICE && (*skb).ingress_ifindex != 0,
         }
     };
     let result = if ethertype == IPV6 {
-        match decide::six_to_four::<MAC, DEVICE>(config, &frame) {
-            Ok(decision) => send4::<MAC>(skb, config, &decision, &frame),
+        match decide::six_to_four::<DEVICE>(config, &frame) {
+            Ok(decision) => send4(skb, config, mac, &decision, &frame),
             Err(stop) => Err(stop),
         }
     } else {
-        match decide::four_to_six::<MAC, DEVICE>(config, &frame) {
-            Ok(decision) => send6::<MAC>(skb, config, &decision, &frame),
+        match decide::four_to_six::<DEVICE>(config, &frame) {
+            Ok(decision) => send6(skb, config, mac, &decision, &frame),
             Err(stop) => Err(stop),
         }
     };
@@ -149,7 +150,7 @@ fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Confi
             if !DEVICE
                 && ethertype == IPV4
                 && is_silent(config, now())
-                && is_shared(config, view(skb), MAC) =>
+                && is_shared(config, view(skb, mac)) =>
         {
             (TC_ACT_UNSPEC, Counter::NoDaemon)
         }
@@ -161,27 +162,29 @@ fn run<const MAC: usize, const DEVICE: bool>(skb: *mut __sk_buff, config: &Confi
     }
 }
 
-/// True if the IPv4 packet at `at` is for an address that the host has too.
+/// True if the IPv4 packet is for an address that the host has too.
 #[inline(always)]
-fn is_shared(config: &Config, view: View, at: usize) -> bool {
-    view.part::<20>(at)
+fn is_shared(config: &Config, view: View) -> bool {
+    view.part::<20>(0)
         .is_some_and(|header| !matches!(steer::owner4(config, header.u32::<16>()), 0 | steer::NOT_OURS))
 }
 
 /// Makes an IPv6 packet IPv4 and sends it.
 #[inline(always)]
-fn send4<const MAC: usize>(
+fn send4(
     skb: *mut __sk_buff,
     config: &Config,
+    mac: usize,
     decision: &Decision<Header6, u32>,
     frame: &Frame,
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
-    let upper = &upper.forget(|value| forget(skb, value));
     let tos = plan.instance.tos_of(header.traffic_class);
     let mut nexthop = Nexthop::default();
     let question = Question4(plan, tos);
-    let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
+    let asked =
+        Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
+    let way = way(skb.cast(), config, plan, question, asked, &mut nexthop)?;
     let way = Way { by: forget(skb, way.by), ..way };
     change_family(skb, IPV4)?;
 
@@ -189,7 +192,7 @@ fn send4<const MAC: usize>(
     let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
     let identification = identification(plan.index, is_atomic);
     let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
-    let Some(part) = view(skb).part::<20>(MAC) else { return LOST };
+    let Some(part) = view(skb, mac).part::<20>(0) else { return LOST };
     part.set_u32::<0>(words[0]);
     part.set_u32::<4>(words[1]);
     part.set_u32::<8>(words[2]);
@@ -207,7 +210,7 @@ fn send4<const MAC: usize>(
         (old, new)
     };
     let change = Change { ports: plan.ports, kind, old, new };
-    if !rewrite_upper(skb, MAC + HEADER4 as usize, upper, change, !fold32(covered), is_partial) {
+    if !rewrite_upper(skb, mac, HEADER4 as usize, upper, change, !fold32(covered), is_partial) {
         return LOST;
     }
     let packets = packets(skb);
@@ -215,23 +218,25 @@ fn send4<const MAC: usize>(
         traffic.packets64 += packets;
         traffic.bytes64 += u64::from(frame.len);
     });
-    emit::<MAC>(skb, way, nexthop, IPV4)
+    emit(skb, mac, way, nexthop, IPV4)
 }
 
 /// Makes an IPv4 packet IPv6 and sends it.
 #[inline(always)]
-fn send6<const MAC: usize>(
+fn send6(
     skb: *mut __sk_buff,
     config: &Config,
+    mac: usize,
     decision: &Decision<Header4, Address6>,
     frame: &Frame,
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
-    let upper = &upper.forget(|value| forget(skb, value));
     let class = plan.instance.traffic_class_of(header.tos);
     let mut nexthop = Nexthop::default();
     let question = Question6(plan, class);
-    let way = way(skb, config, (plan, upper.protocol), question, (*now, *on_wire), &mut nexthop)?;
+    let asked =
+        Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
+    let way = way(skb.cast(), config, plan, question, asked, &mut nexthop)?;
     let way = Way { by: forget(skb, way.by), ..way };
     if frame.len > header.total_len {
         // Cutting it would make one packet of the aggregate.
@@ -239,7 +244,7 @@ fn send6<const MAC: usize>(
             return Err(Stop::Up(Counter::Malformed));
         }
         // SAFETY: the context; pointers into the packet are taken anew.
-        let result = unsafe { bpf_skb_change_tail(skb, MAC as u32 + header.total_len, 0) };
+        let result = unsafe { bpf_skb_change_tail(skb, mac as u32 + header.total_len, 0) };
         if result != 0 {
             return Err(Stop::Up(Counter::Failed));
         }
@@ -249,7 +254,7 @@ fn send6<const MAC: usize>(
     let len = header.total_len - HEADER4;
     let next_header = if upper.protocol == protocol::ICMP { ICMPV6 } else { upper.protocol };
     let words = header6(class, len, next_header, *hops);
-    let Some(part) = view(skb).part::<40>(MAC) else { return LOST };
+    let Some(part) = view(skb, mac).part::<40>(0) else { return LOST };
     part.set_u32::<0>(words[0]);
     part.set_u32::<4>(words[1]);
     part.set_u64::<8>(plan.src[0]);
@@ -268,7 +273,7 @@ fn send6<const MAC: usize>(
         (old, new)
     };
     let change = Change { ports: plan.ports, kind, old, new };
-    if !rewrite_upper(skb, MAC + HEADER6 as usize, upper, change, fold32(covered), is_partial) {
+    if !rewrite_upper(skb, mac, HEADER6 as usize, upper, change, fold32(covered), is_partial) {
         return LOST;
     }
     let packets = packets(skb);
@@ -276,7 +281,7 @@ fn send6<const MAC: usize>(
         traffic.packets46 += packets;
         traffic.bytes46 += u64::from(header.total_len);
     });
-    emit::<MAC>(skb, way, nexthop, IPV6)
+    emit(skb, mac, way, nexthop, IPV6)
 }
 
 /// The same number. It goes through a field of the context, of which the verifier knows nothing: paths that differ only in
@@ -304,7 +309,7 @@ fn change_family(skb: *mut __sk_buff, ethertype: u16) -> Result<(), Stop> {
     }
 }
 
-/// Rewrites layer 4 at `at`. False if that fails.
+/// Rewrites layer 4, which is `at` bytes behind the start of the IP header. False if that fails.
 ///
 /// `headers` is the difference that the IP headers make in a sum over the packet, which the hardware may have given.
 /// Where the checksum is or may be partial, the kernel's helpers rewrite it, which know; they cost more than all the rest of
@@ -312,6 +317,7 @@ fn change_family(skb: *mut __sk_buff, ethertype: u16) -> Result<(), Stop> {
 #[inline(always)]
 fn rewrite_upper(
     skb: *mut __sk_buff,
+    mac: usize,
     at: usize,
     upper: &Upper,
     change: Change,
@@ -319,19 +325,19 @@ fn rewrite_upper(
     is_partial: bool,
 ) -> bool {
     if !is_partial {
-        let Some(body) = rewrite(view(skb), at, upper, change) else { return false };
+        let Some(body) = rewrite(view(skb, mac), at, upper, change) else { return false };
         // SAFETY: the context. Refused unless the hardware gave a sum; then it has to follow.
         unsafe { bpf_csum_update(skb, fold32(u64::from(headers) + u64::from(body))) };
         return true;
     }
     let Change { ports, kind, old, new } = change;
-    if write(view(skb), at, upper, ports, kind).is_none() {
+    if write(view(skb, mac), at, upper, ports, kind).is_none() {
         return false;
     }
     let (field_at, flags) = if upper.protocol == protocol::TCP { (16, 0) } else { (6, BPF_F_MARK_MANGLED_0) };
     let (before, after) = fields(upper, ports, kind);
     let (pseudo, fields) = (difference(old, new), difference(before, after));
-    let field_at = (at + field_at) as u32;
+    let field_at = (mac + at + field_at) as u32;
     // SAFETY: the context; pointers into the packet are not used behind this.
     unsafe {
         bpf_csum_update(skb, headers);
@@ -343,8 +349,9 @@ fn rewrite_upper(
 
 /// Sends a packet that has been translated.
 #[inline(always)]
-fn emit<const MAC: usize>(
+fn emit(
     skb: *mut __sk_buff,
+    mac: usize,
     way: Way,
     mut nexthop: Nexthop,
     ethertype: u16,
@@ -356,10 +363,10 @@ fn emit<const MAC: usize>(
             by::STACK => (bpf_redirect(interface, BPF_F_INGRESS.into()), Counter::Stack),
             by::MEMORY => {
                 let Some(link) = LINKS.get(interface) else { return LOST };
-                if MAC == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
+                if mac == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
                     return LOST;
                 }
-                let Some(part) = view(skb).part::<ETHERNET>(0) else { return LOST };
+                let Some(part) = view(skb, 0).part::<ETHERNET>(0) else { return LOST };
                 let words = addresses(hardware, link);
                 part.set_u32::<0>(words[0]);
                 part.set_u32::<4>(words[1]);
@@ -369,7 +376,7 @@ fn emit<const MAC: usize>(
             }
             by::NEIGHBOUR => {
                 // Without room for a hardware header the kernel takes no packet for this, and drops it.
-                if MAC == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
+                if mac == 0 && bpf_skb_change_head(skb, ETHERNET as u32, 0) != 0 {
                     return LOST;
                 }
                 (bpf_redirect_neigh(interface, (&raw mut nexthop).cast(), 20, 0), Counter::Neighbour)
@@ -390,9 +397,9 @@ fn packets(skb: *mut __sk_buff) -> u64 {
     }
 }
 
-/// The packet's bytes as they are now.
+/// The packet's bytes as they are now, without the first `skipped`.
 #[inline(always)]
-pub fn view(skb: *mut __sk_buff) -> View {
+pub fn view(skb: *mut __sk_buff, skipped: usize) -> View {
     // SAFETY: fields of the context.
-    unsafe { View::new((*skb).data, (*skb).data_end) }
+    unsafe { View::new((*skb).data, (*skb).data_end, skipped) }
 }

@@ -12,10 +12,11 @@ pub struct View {
 pub struct Part<const LEN: usize>(usize);
 
 impl View {
-    /// From the context's `data` and `data_end`, which every helper that moves the packet makes invalid.
+    /// From the context's `data` and `data_end`, which every helper that moves the packet makes invalid; without the first
+    /// `skipped` bytes.
     #[inline(always)]
-    pub fn new(data: u32, end: u32) -> Self {
-        Self { data: data as usize, end: end as usize }
+    pub fn new(data: u32, end: u32, skipped: usize) -> Self {
+        Self { data: data as usize + skipped, end: end as usize }
     }
 
     /// How many bytes there are.
@@ -54,6 +55,15 @@ macro_rules! access {
 }
 
 impl<const LEN: usize> Part<LEN> {
+    /// The byte at `AT`, read once more. Of what is read the verifier knows nothing: paths that differ only in what it knew
+    /// of the byte are one path then, and the program stays far below what a verifier is ready to look at.
+    #[inline(always)]
+    pub fn u8_anew<const AT: usize>(self) -> u8 {
+        const { assert!(AT < LEN) };
+        // SAFETY: as for reading below.
+        unsafe { ((self.0 + AT) as *const u8).read_volatile() }
+    }
+
     access! {
         u8 u8 set_u8
         u16 u16 set_u16

@@ -1,10 +1,10 @@
-//! The XDP hook: the same for frames that the kernel has not made packets of yet. It repeats only what has a remembered
-//! way out; everything else, the packet that looks a way up included, goes on to the tc program behind it.
+//! The XDP hook: the same for frames that the kernel has not made packets of yet. What it cannot send goes on to the tc
+//! program behind it, and so does one packet of a destination in a while, for the neighbour table.
 
 use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
-use xlat_fastpath::config::{Config, Link, config_flag, instance_flag, link_flag};
+use xlat_fastpath::config::{Config, Link, config_flag, link_flag};
 use xlat_fastpath::count::Counter;
 use xlat_fastpath::flow::protocol;
 use xlat_fastpath::rewrite::{
@@ -12,11 +12,12 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, identification, traffic};
-use crate::decide::{self, Decision, Frame};
+use crate::decide::{Decision, Frame};
 use crate::maps::{CONFIG, LINKS};
-use crate::output::{addresses, note_use, remembered};
+use crate::output::{Asked, Nexthop, Question, Question4, Question6, addresses, by};
 use crate::parse::{Header4, Header6, ICMPV6, Upper};
 use crate::plan::{Plan, Stop};
+use crate::{decide, output};
 use crate::tc::{ETHERNET, IPV4, IPV6};
 use crate::upper::{Change, may_be_partial, rewrite};
 use crate::view::{Part, View};
@@ -52,28 +53,27 @@ fn run<const FRAGS: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32,
     // SAFETY: a field of the context.
     let interface = unsafe { (*context).ingress_ifindex };
     let link = LINKS.get(interface).filter(|link| link.flags & WANTED == WANTED).ok_or(FOREIGN)?;
-    let view = view(context);
-    let ethernet = view.part::<ETHERNET>(0).ok_or(FOREIGN)?;
+    let ethernet = view(context, 0).part::<ETHERNET>(0).ok_or(FOREIGN)?;
     let own = addresses(0, link);
     // The frame is for this station.
     if ethernet.u16::<0>() != (own[1] >> 16) as u16 || ethernet.u32::<2>() != own[2] {
         return Err(FOREIGN);
     }
+    let view = view(context, ETHERNET);
     let len = if FRAGS {
         // SAFETY: the context.
-        unsafe { bpf_xdp_get_buff_len(context) as u32 }
+        (unsafe { bpf_xdp_get_buff_len(context) } as u32).wrapping_sub(ETHERNET as u32)
     } else {
         view.len()
     };
-    let frame =
-        Frame { view, len: len.wrapping_sub(ETHERNET as u32), mark: 0, gso_size: 0, was_forwarded: false };
+    let frame = Frame { view, len, mark: 0, gso_size: 0, was_forwarded: false };
     match ethernet.u16::<12>() {
         IPV6 => {
-            let decision = decide::six_to_four::<ETHERNET, false>(config, &frame)?;
+            let decision = decide::six_to_four::<false>(config, &frame)?;
             send4(context, config, &decision)
         }
         IPV4 => {
-            let decision = decide::four_to_six::<ETHERNET, false>(config, &frame)?;
+            let decision = decide::four_to_six::<false>(config, &frame)?;
             send6(context, config, &decision, &frame)
         }
         _other => Err(FOREIGN),
@@ -90,15 +90,16 @@ fn send4(
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let old = sum6(header.src) + sum6(header.dst);
     check_complete(upper, old, header.payload_len)?;
-    let way = way(config, plan, *now, *on_wire)?;
+    let tos = plan.instance.tos_of(header.traffic_class);
+    let asked = Asked { protocol: upper.protocol, mark: 0, len: *on_wire, now: *now, by_xdp: true };
+    let way = way(context, config, plan, Question4(plan, tos), asked)?;
     adjust_head(context, 20)?;
 
     let total = header.payload_len + HEADER4;
-    let tos = plan.instance.tos_of(header.traffic_class);
     let is_atomic = *on_wire > MAY_FRAGMENT_UP_TO;
     let identification = identification(plan.index, is_atomic);
     let words = header4(tos, total, identification, is_atomic, *hops, upper.protocol, (plan.src, plan.dst));
-    let view = view(context);
+    let view = view(context, 0);
     let Some(part) = view.part::<{ ETHERNET + 20 }>(0) else { return LOST };
     ethernet(part, way, IPV4);
     part.set_u32::<14>(words[0]);
@@ -135,7 +136,9 @@ fn send6(
     let old = u64::from(header.src) + u64::from(header.dst);
     let len = header.total_len - HEADER4;
     check_complete(upper, old, len)?;
-    let way = way(config, plan, *now, *on_wire)?;
+    let class = plan.instance.traffic_class_of(header.tos);
+    let asked = Asked { protocol: upper.protocol, mark: 0, len: *on_wire, now: *now, by_xdp: true };
+    let way = way(context, config, plan, Question6(plan, class), asked)?;
     if frame.len > header.total_len {
         // SAFETY: the context; pointers into the packet are taken anew.
         let result = unsafe { bpf_xdp_adjust_tail(context, header.total_len as i32 - frame.len as i32) };
@@ -145,10 +148,9 @@ fn send6(
     }
     adjust_head(context, -20)?;
 
-    let class = plan.instance.traffic_class_of(header.tos);
     let next_header = if upper.protocol == protocol::ICMP { ICMPV6 } else { upper.protocol };
     let words = header6(class, len, next_header, *hops);
-    let view = view(context);
+    let view = view(context, 0);
     let Some(part) = view.part::<{ ETHERNET + 40 }>(0) else { return LOST };
     ethernet(part, way, IPV6);
     part.set_u32::<14>(words[0]);
@@ -184,20 +186,27 @@ fn check_complete(upper: &Upper, addresses: u64, len: u32) -> Result<(), Stop> {
     if may_be_partial(upper, addresses, len) { Err(Stop::Up(Counter::Xdp2Tc)) } else { Ok(()) }
 }
 
-/// The remembered way of a packet of `len` bytes.
+/// The way of a packet, if frames can go it.
 #[inline(always)]
-fn way<A>(config: &Config, plan: &Plan<A>, now: u32, len: u32) -> Result<Way, Stop> {
+fn way<A, Q: Question>(
+    context: *mut xdp_md,
+    config: &Config,
+    plan: &Plan<A>,
+    question: Q,
+    asked: Asked,
+) -> Result<Way, Stop> {
     const NONE: Stop = Stop::Up(Counter::Xdp2Tc);
-    const WANTED: u16 = link_flag::ETHERNET | link_flag::XDP_TARGET;
-    // SAFETY: of a map entry; other processors may write the same words, each as a whole.
-    let memory = unsafe { &mut *plan.memory };
-    let way = remembered(memory, config, now).ok_or(NONE)?;
-    let link = LINKS.get((way >> 48) as u32).filter(|link| link.flags & WANTED == WANTED).ok_or(NONE)?;
-    if plan.instance.flags & instance_flag::OUTPUT_STACK != 0 || len > memory.mtu {
+    let way = output::way(context.cast(), config, plan, question, asked, &mut Nexthop::default())?;
+    if way.by != by::MEMORY {
         return Err(NONE);
     }
-    note_use(memory, now);
-    Ok((way, link))
+    let link = LINKS.get(way.interface).ok_or(NONE)?;
+    // SAFETY: a field of the context.
+    let is_back = way.interface == unsafe { (*context).ingress_ifindex };
+    if link.flags & link_flag::ETHERNET == 0 || !is_back && link.flags & link_flag::XDP_TARGET == 0 {
+        return Err(NONE);
+    }
+    Ok((way.hardware, link))
 }
 
 /// Moves the start of the frame. On failure nothing is changed.
@@ -232,9 +241,9 @@ fn emit(context: *mut xdp_md, (way, _): Way) -> (u32, Counter) {
     (unsafe { bpf_redirect(interface, 0) } as u32, Counter::Xdp)
 }
 
-/// The frame's bytes as they are now.
+/// The frame's bytes as they are now, without the first `skipped`.
 #[inline(always)]
-fn view(context: *mut xdp_md) -> View {
+fn view(context: *mut xdp_md, skipped: usize) -> View {
     // SAFETY: fields of the context.
-    unsafe { View::new((*context).data, (*context).data_end) }
+    unsafe { View::new((*context).data, (*context).data_end, skipped) }
 }

@@ -36,6 +36,8 @@ pub struct Config {
     /// Index of the first enabled stateless instance, if [`config_flag::STATELESS`] is set: the one whose packets are
     /// translated here. Those of further ones are handed up.
     pub stateless: u32,
+    /// A random number: where ways are remembered follows from it.
+    pub seed: u64,
     /// IPv4 destinations that are ours on interface ingress.
     pub steer4: [SteerPrefix4; INLINE_STEERS],
     /// IPv6 destinations that are ours on interface ingress.
@@ -62,8 +64,10 @@ pub mod config_flag {
     pub const MTU4_MAP: u32 = 128;
     /// The host has rules that route by source address.
     pub const SOURCE_RULES: u32 = 256;
-    /// The host has rules that route by mark, protocol, ports or TOS: no way of stateless traffic is remembered.
+    /// The host has rules that route by mark, protocol, ports or TOS.
     pub const PACKET_RULES: u32 = 512;
+    /// The map of pool4 prefixes has all of them.
+    pub const POOL4_MAP: u32 = 1024;
 }
 
 /// Whose a destination is.
@@ -118,6 +122,10 @@ pub struct Instance {
     pub lengths6_count: u32,
     /// How many of `deny_lengths4` are set.
     pub deny_lengths4_count: u32,
+    /// Bits of an IPv4 address that the filter in front of the EAM entries looks at: no more than the shortest prefix has.
+    pub filter4_len: u32,
+    /// The same of an IPv6 address.
+    pub filter6_len: u32,
     /// Lengths of the EAM entries' IPv4 prefixes, longest first.
     pub lengths4: [u8; 36],
     /// Lengths of the EAM entries' IPv6 prefixes, longest first.

@@ -48,33 +48,10 @@ pub struct Key4 {
     pub zero: [u8; 3],
 }
 
-/// What the program notes in a flow, once a second at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Memory {
-    /// The way out: six bytes of the neighbour's hardware address, then (little-endian) the interface index if it is
-    /// below 65,536. Zero: not known. Written and read as one word.
-    pub way: u64,
-    /// When the last packet was seen, in seconds of CLOCK_MONOTONIC.
-    pub used: u32,
-    /// `Config::route_generation` when `way` and `mtu` were noted.
-    pub route_generation: u32,
-    /// MTU of the way out in bytes.
-    pub mtu: u32,
-    /// When `way` was last looked up and the neighbour table used, in seconds of CLOCK_MONOTONIC. It is done again after
-    /// [`ROUTE_SECONDS`], so that the kernel sees which neighbours are in use and checks that they are there.
-    pub routed: u32,
-}
-
-/// Seconds that a remembered way is used without asking the kernel again.
-pub const ROUTE_SECONDS: u32 = 8;
-
 /// An IPv6 packet of the flow becomes IPv4 with these. Of an echo flow `src_port` is the identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct To4 {
-    /// What the program notes.
-    pub memory: Memory,
     /// Source address: the mask.
     pub src: [u8; 4],
     /// Destination address: the server.
@@ -87,16 +64,14 @@ pub struct To4 {
     pub mark: u32,
     /// Index of the instance.
     pub instance: u32,
-    /// Zero.
-    pub zero: u32,
+    /// When the program saw the last packet, in seconds of CLOCK_MONOTONIC: written once a second at most.
+    pub used: u32,
 }
 
 /// An IPv4 packet of the flow becomes IPv6 with these. Of an echo flow `dst_port` is the identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct To6 {
-    /// What the program notes.
-    pub memory: Memory,
     /// Source address: the server within pool6.
     pub src: [u8; 16],
     /// Destination address: the client.
@@ -107,6 +82,10 @@ pub struct To6 {
     pub dst_port: [u8; 2],
     /// Index of the instance.
     pub instance: u32,
+    /// When the program saw the last packet, in seconds of CLOCK_MONOTONIC: written once a second at most.
+    pub used: u32,
+    /// Zero.
+    pub zero: u32,
 }
 
 /// A session as the engine knows it; ports in host order, of an echo session `client_port` and `mask_port` are the
@@ -157,26 +136,26 @@ impl Session {
     /// What IPv6 packets become; last used at `now`.
     pub fn to4(&self, now: u32) -> To4 {
         To4 {
-            memory: Memory { used: now, ..Memory::default() },
             src: self.mask.0,
             dst: self.server.0,
             src_port: self.mask.1.to_be_bytes(),
             dst_port: self.server.1.to_be_bytes(),
             mark: self.mark,
             instance: self.instance,
-            zero: 0,
+            used: now,
         }
     }
 
     /// What IPv4 packets become; last used at `now`.
     pub fn to6(&self, now: u32) -> To6 {
         To6 {
-            memory: Memory { used: now, ..Memory::default() },
             src: self.server6,
             dst: self.client.0,
             src_port: self.server.1.to_be_bytes(),
             dst_port: self.client.1.to_be_bytes(),
             instance: self.instance,
+            used: now,
+            zero: 0,
         }
     }
 

@@ -12,10 +12,11 @@ pub mod count;
 pub mod flow;
 pub mod handover;
 pub mod rewrite;
+pub mod route;
 pub mod stateless;
 
 /// Version of everything in this crate that crosses the border to the kernel.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Names of the maps, as the program declares them and as they are pinned.
 pub mod maps {
@@ -32,6 +33,8 @@ pub mod maps {
     /// `LpmTrie<[u8; 4], u32>`: MTUs in bytes that IPv4 routes were given, which the kernel's look-up for programs does not
     /// tell (unless they are locked).
     pub const MTU4: &str = "XLAT_MTU4";
+    /// `LpmTrie<[u8; 4], u32>`: the pool4 of all stateful instances.
+    pub const POOL4: &str = "XLAT_POOL4";
     /// `Array<[u64; 1024]>`, mmapable: ports with BIB entry of the host's own addresses; index
     /// `slot * 3 + protocol`, protocol 0 TCP, 1 UDP, 2 ICMP.
     pub const OWN_PORTS: &str = "XLAT_OWN_PORTS";
@@ -45,9 +48,11 @@ pub mod maps {
     pub const EAM6: &str = "XLAT_EAM6";
     /// `HashMap<stateless::EamKey4, u32>`: IPv4 prefixes that pool6 does not translate.
     pub const DENY4: &str = "XLAT_DENY4";
+    /// `Array<[u64; stateless::FILTER_WORDS]>`, one entry: a bit per hash of how a prefix of the EAM entries begins.
+    pub const EAM_FILTER: &str = "XLAT_EAM_FILTER";
     /// `Array<[u64; 1024]>`, one entry: a bit per hash of an address of the host (see `config::host_bit4`).
     pub const HOST: &str = "XLAT_HOST";
-    /// `PerCpuArray<stateless::Route>`, [`crate::stateless::ROUTES`] entries: the program's own notes.
+    /// `PerCpuArray<route::Route>`, [`crate::route::ROUTES`] entries: the program's own notes.
     pub const ROUTES: &str = "XLAT_ROUTES";
     /// `PerCpuArray<u64>`, [`crate::count::COUNT`] entries.
     pub const COUNTERS: &str = "XLAT_COUNTERS";

@@ -2,22 +2,34 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::flow::Memory;
+use crate::rewrite::Address6;
 
-/// Places in a processor's memory of ways; a power of two.
-pub const ROUTES: u32 = 16384;
+/// Words of the filter in front of the EAM entries; a power of two. 64 KiB: a filter that many entries fill and that stays
+/// in a processor's cache.
+pub const FILTER_WORDS: usize = 8192;
 
-/// The way to a destination of stateless traffic, which has no flow to remember it in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Route {
-    /// Source of the translated packets (policy routing may look at it); an IPv4 address in the first four bytes, then
-    /// `ff`s.
-    pub src: [u8; 16],
-    /// Their destination, likewise.
-    pub dst: [u8; 16],
-    /// What is remembered.
-    pub memory: Memory,
+/// Bits of an IPv4 address that the filter looks at, at most: the more, the fewer foreign addresses pass it, but the more of it
+/// the entries fill.
+pub const FILTER4_MAX: u32 = 24;
+/// The same of an IPv6 address.
+pub const FILTER6_MAX: u32 = 64;
+
+/// Word and mask in the filter for how an IPv4 prefix of a table begins.
+#[inline(always)]
+pub const fn filter_bit4(table: u32, beginning: u32) -> (usize, u64) {
+    filter_bit((beginning as u64) << 32 | table as u64)
+}
+
+/// The same of an IPv6 prefix, of at most [`FILTER6_MAX`] bits.
+#[inline(always)]
+pub const fn filter_bit6(table: u32, beginning: Address6) -> (usize, u64) {
+    filter_bit(beginning[0] ^ (table as u64).rotate_left(32) ^ 1)
+}
+
+#[inline(always)]
+const fn filter_bit(word: u64) -> (usize, u64) {
+    let hash = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 6 - FILTER_WORDS.ilog2())) as usize;
+    (hash >> 6, 1 << (hash & 63))
 }
 
 /// An IPv4 prefix of a table.

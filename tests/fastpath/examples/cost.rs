@@ -6,7 +6,6 @@ use std::net::Ipv6Addr;
 use xlat_config::{Hint, load};
 use xlat_fastpath::config::Config;
 use xlat_fastpath::flow::{Key4, Session, To6, protocol};
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
 use xlat_fastpath_tests::generate::{Ends, Random, packet};
 use xlat_fastpath_tests::program::{Hook, Program, frame, steer4};
 use xlat_fastpath_tests::world::{OWN, World};
@@ -64,11 +63,9 @@ fn main() -> Result<(), String> {
     for number in 0..100_000u32 {
         let (v4, mut v6) = ((0x0b00_0000 + number).to_be_bytes(), address("2001:db8:2::"));
         v6[12..].copy_from_slice(&number.to_be_bytes());
-        program.add_eam(
-            (EamKey4 { table: 1, len: 32, prefix: v4 }, Eam4 { prefix: v6, len: 128, steer: 0 }),
-            (EamKey6 { table: 1, len: 128, prefix: v6 }, Eam6 { prefix: v4, len: 32, steer: 0 }),
-        )?;
+        program.add_eam(v4, v6)?;
     }
+    program.set_filter()?;
     translations(&mut program, "SIIT, 100,001 EAM entries, UDP", &mapped)?;
     program.steer(&[steer4([198, 51, 100, 1], 0)], &[])?;
     foreign(

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::EbpfLoader;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use ipnet::Ipv4Net;
 use aya::programs::{Program as Loaded, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use xlat_config::{Config as Configuration, Kind};
 use xlat_engine::{FastPathPlan, deny_entries, eam_entries};
@@ -16,7 +18,8 @@ use xlat_fastpath::config::{
 };
 use xlat_fastpath::count::{COUNT, Counter};
 use xlat_fastpath::flow::{Key4, Key6, Session, To4, To6};
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
+use xlat_fastpath::rewrite::{prefix4, prefix6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS, FILTER4_MAX, FILTER6_MAX, filter_bit4, filter_bit6};
 use xlat_fastpath::{LAYOUT, maps, programs};
 use xlat_linux::fastpath::checksum_run;
 use xlat_translate::refused::HostAddresses;
@@ -57,6 +60,8 @@ pub struct Program {
     flows: Vec<Session>,
     /// Number of the last stateless table.
     table: u32,
+    /// The filter in front of the EAM entries.
+    filter: Vec<u64>,
     out: Vec<u8>,
 }
 
@@ -86,6 +91,7 @@ impl Program {
             config: Config::default(),
             flows: Vec::new(),
             table: 0,
+            filter: vec![0; FILTER_WORDS],
             out: vec![0; 1 << 16],
         };
         let link = Link {
@@ -113,12 +119,17 @@ impl Program {
                 continue;
             };
             for ((key4, eam4), (key6, eam6)) in eam_entries(config, siit, &[], table) {
+                self.filter((instance.filter4_len, instance.filter6_len), &key4, &key6);
                 self.put(maps::EAM4, entry::<EamKey4, Eam4, 12, 24>(&key4, &eam4))?;
                 self.put(maps::EAM6, entry::<EamKey6, Eam6, 24, 12>(&key6, &eam6))?;
             }
             for key in deny_entries(siit, table) {
                 self.put(maps::DENY4, entry::<EamKey4, u32, 12, 4>(&key, &1))?;
             }
+        }
+        self.set_filter()?;
+        for net in &plan.pool4 {
+            self.pool4(*net)?;
         }
         let mut bits = [0u64; 1024];
         let own4 = host.own4().iter().map(|address| host_bit4(address.octets()));
@@ -134,7 +145,8 @@ impl Program {
         let (stateful, stateless) = (has(0), has(instance_flag::STATELESS));
         let mut config = Config {
             layout: LAYOUT,
-            flags: config_flag::INGRESS,
+            flags: config_flag::INGRESS | config_flag::POOL4_MAP,
+            seed: 0x0123_4567_89ab_cdef,
             heartbeat: u32::MAX,
             outlive: u32::MAX,
             device: self.world.device,
@@ -192,32 +204,58 @@ impl Program {
     /// Brings a flow in.
     pub fn promote(&mut self, session: &Session) -> Result<(), String> {
         self.flows.push(*session);
-        self.put(maps::FLOWS4, entry::<Key4, To6, 16, 64>(&session.key4(), &session.to6(0)))?;
-        self.put(maps::FLOWS6, entry::<Key6, To4, 40, 48>(&session.key6(), &session.to4(0)))
+        self.put(maps::FLOWS4, entry::<Key4, To6, 16, 48>(&session.key4(), &session.to6(0)))?;
+        self.put(maps::FLOWS6, entry::<Key6, To4, 40, 24>(&session.key6(), &session.to4(0)))
     }
 
     /// Takes all flows out.
     pub fn forget_flows(&mut self) -> Result<(), String> {
         for session in std::mem::take(&mut self.flows) {
-            self.remove::<16, 64>(maps::FLOWS4, words(&session.key4()))?;
-            self.remove::<40, 48>(maps::FLOWS6, words(&session.key6()))?;
+            self.remove::<16, 48>(maps::FLOWS4, words(&session.key4()))?;
+            self.remove::<40, 24>(maps::FLOWS6, words(&session.key6()))?;
         }
         Ok(())
     }
 
     /// Brings in what IPv4 packets become.
     pub fn promote4(&mut self, key: &Key4, to: &To6) -> Result<(), String> {
-        self.put(maps::FLOWS4, entry::<Key4, To6, 16, 64>(key, to))
+        self.put(maps::FLOWS4, entry::<Key4, To6, 16, 48>(key, to))
     }
 
-    /// Brings in an EAM entry of the table.
-    pub fn add_eam(
-        &mut self,
-        (key4, eam4): (EamKey4, Eam4),
-        (key6, eam6): (EamKey6, Eam6),
-    ) -> Result<(), String> {
+    /// Brings in an EAM entry of the last table between two addresses; [`Self::set_filter`] is due then.
+    pub fn add_eam(&mut self, four: [u8; 4], six: [u8; 16]) -> Result<(), String> {
+        let table = self.table;
+        let (key4, eam4) = (EamKey4 { table, len: 32, prefix: four }, Eam4 { prefix: six, len: 128, steer: 0 });
+        let (key6, eam6) = (EamKey6 { table, len: 128, prefix: six }, Eam6 { prefix: four, len: 32, steer: 0 });
+        self.filter((FILTER4_MAX, FILTER6_MAX), &key4, &key6);
         self.put(maps::EAM4, entry::<EamKey4, Eam4, 12, 24>(&key4, &eam4))?;
         self.put(maps::EAM6, entry::<EamKey6, Eam6, 24, 12>(&key6, &eam6))
+    }
+
+    /// Notes what an entry has in the filter, which looks at so many bits of addresses: [`Self::set_filter`] is due then.
+    fn filter(&mut self, (len4, len6): (u32, u32), key4: &EamKey4, key6: &EamKey6) {
+        let (high, low) = key6.prefix.split_at(8);
+        let half = |half: &[u8]| half.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let halves = [half(high), half(low)].map(u64::to_le);
+        let begin4 = prefix4(u32::from_ne_bytes(key4.prefix), len4);
+        let begin6 = prefix6(halves, len6);
+        for (word, mask) in [filter_bit4(key4.table, begin4), filter_bit6(key6.table, begin6)] {
+            self.filter[word] |= mask;
+        }
+    }
+
+    /// Brings the filter in.
+    pub fn set_filter(&mut self) -> Result<(), String> {
+        let mut bytes = [0; FILTER_WORDS * 8];
+        bytes.copy_from_slice(self.filter.as_bytes());
+        self.set(maps::EAM_FILTER, 0, bytes)
+    }
+
+    fn pool4(&mut self, net: Ipv4Net) -> Result<(), String> {
+        let map = self.ebpf.map_mut(maps::POOL4).ok_or("no such map")?;
+        let mut map = LpmTrie::<_, [u8; 4], u32>::try_from(map).map_err(|e| e.to_string())?;
+        let key = Key::new(net.prefix_len().into(), net.network().octets());
+        map.insert(&key, 1, 0).map_err(|e| e.to_string())
     }
 
     /// Sends an IP packet through one of the programs; gives what it said and the packet as it left it.

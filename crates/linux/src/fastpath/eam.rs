@@ -3,10 +3,12 @@
 use std::io;
 use std::mem::take;
 
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
+use xlat_fastpath::rewrite::{prefix4, prefix6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS, filter_bit4, filter_bit6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::bpf::{BATCH, Map};
+use super::filter::Filter;
 
 /// One entry of a table; prefixes in network byte order, bits behind their lengths zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +43,48 @@ pub enum Entry {
 /// The maps of the tables.
 #[derive(Debug)]
 pub(super) struct EamMaps {
-    pub(super) eam4: Map<EamKey4, Eam4>,
-    pub(super) eam6: Map<EamKey6, Eam6>,
-    pub(super) deny4: Map<EamKey4, u32>,
+    eam4: Map<EamKey4, Eam4>,
+    eam6: Map<EamKey6, Eam6>,
+    deny4: Map<EamKey4, u32>,
+    filter: Filter,
 }
 
 impl EamMaps {
-    pub(super) fn load(&self, table: u32, entries: impl IntoIterator<Item = Entry>) -> io::Result<()> {
+    pub(super) fn new(
+        eam4: Map<EamKey4, Eam4>,
+        eam6: Map<EamKey6, Eam6>,
+        deny4: Map<EamKey4, u32>,
+        filter: Map<u32, [u64; FILTER_WORDS]>,
+    ) -> Self {
+        Self { eam4, eam6, deny4, filter: Filter::new(filter) }
+    }
+
+    /// `(len4, len6)`: how much of an address the filter looks at.
+    pub(super) fn load(
+        &self,
+        table: u32,
+        (len4, len6): (u32, u32),
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> io::Result<()> {
+        let mut places = Vec::new();
         let mut eam4 = Loading::new(&self.eam4);
         let mut eam6 = Loading::new(&self.eam6);
         let mut deny4 = Loading::new(&self.deny4);
         for entry in entries {
             match entry {
                 Entry::From4 { prefix, len, to } => {
+                    places.push(filter_bit4(table, prefix4(u32::from_ne_bytes(prefix), len4)));
                     eam4.add(EamKey4 { table, len: len.into(), prefix }, to)?
                 }
                 Entry::From6 { prefix, len, to } => {
+                    let bits = u128::from_ne_bytes(prefix);
+                    // In memory order.
+                    let halves = if cfg!(target_endian = "little") {
+                        [bits as u64, (bits >> 64) as u64]
+                    } else {
+                        [(bits >> 64) as u64, bits as u64]
+                    };
+                    places.push(filter_bit6(table, prefix6(halves, len6)));
                     eam6.add(EamKey6 { table, len: len.into(), prefix }, to)?
                 }
                 Entry::Deny4 { prefix, len } => deny4.add(EamKey4 { table, len: len.into(), prefix }, 1)?,
@@ -64,13 +92,17 @@ impl EamMaps {
         }
         eam4.flush()?;
         eam6.flush()?;
-        deny4.flush()
+        deny4.flush()?;
+        places.sort_unstable();
+        places.dedup();
+        self.filter.add(table, &places)
     }
 
     pub(super) fn remove(&self, is_gone: impl Fn(u32) -> bool) -> io::Result<()> {
         remove(&self.eam4, |key| is_gone(key.table))?;
         remove(&self.eam6, |key| is_gone(key.table))?;
-        remove(&self.deny4, |key| is_gone(key.table))
+        remove(&self.deny4, |key| is_gone(key.table))?;
+        self.filter.remove(is_gone)
     }
 
     pub(super) fn memory(&self) -> io::Result<u64> {

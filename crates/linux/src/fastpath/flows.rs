@@ -70,8 +70,8 @@ impl Flows {
     /// known.
     pub fn last_used(&self, session: &Session) -> io::Result<Option<u32>> {
         let (flows6, flows4) = &*self.maps;
-        let used6 = flows6.get(&session.key6())?.map(|to| to.memory.used);
-        let used4 = flows4.get(&session.key4())?.map(|to| to.memory.used);
+        let used6 = flows6.get(&session.key6())?.map(|to| to.used);
+        let used4 = flows4.get(&session.key4())?.map(|to| to.used);
         Ok(used6.max(used4))
     }
 
@@ -81,8 +81,8 @@ impl Flows {
         flows6.for_each(|keys, values| {
             for (key, to) in keys.iter().zip(values) {
                 let session = Session::of(key, to);
-                let used4 = flows4.get(&session.key4())?.map_or(0, |to| to.memory.used);
-                each(session, to.memory.used.max(used4));
+                let used4 = flows4.get(&session.key4())?.map_or(0, |to| to.used);
+                each(session, to.used.max(used4));
             }
             Ok(())
         })

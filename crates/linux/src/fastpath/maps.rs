@@ -57,6 +57,7 @@ struct Inner {
     links: Map<u32, Link>,
     steer4: Map<Prefix4, Steer>,
     mtu4: Map<Prefix4, u32>,
+    pool4: Map<Prefix4, u32>,
     steer6: Map<Prefix6, Steer>,
     host: Map<u32, [u64; 1024]>,
     eam: EamMaps,
@@ -112,13 +113,15 @@ impl Maps {
             links: typed(open(maps::LINKS))?,
             steer4: typed(open(maps::STEER4))?,
             mtu4: typed(open(maps::MTU4))?,
+            pool4: typed(open(maps::POOL4))?,
             steer6: typed(open(maps::STEER6))?,
             host: typed(open(maps::HOST))?,
-            eam: EamMaps {
-                eam4: typed(open(maps::EAM4))?,
-                eam6: typed(open(maps::EAM6))?,
-                deny4: typed(open(maps::DENY4))?,
-            },
+            eam: EamMaps::new(
+                typed(open(maps::EAM4))?,
+                typed(open(maps::EAM6))?,
+                typed(open(maps::DENY4))?,
+                typed(open(maps::EAM_FILTER))?,
+            ),
             counters: CounterMaps::new(open(maps::COUNTERS)?, open(maps::TRAFFIC)?),
         };
         Ok(Self {
@@ -232,6 +235,24 @@ impl Maps {
         keep(&self.inner.mtu4, &mtus).map_err(FastPathError::map(STEP))
     }
 
+    /// Sets the pool4 prefixes of all stateful instances.
+    pub fn set_pool4(&self, nets: &[Ipv4Net]) -> Result<(), FastPathError> {
+        const STEP: &str = "set what pool4 has";
+        let key = |net: &Ipv4Net| Prefix4 { len: net.prefix_len().into(), prefix: net.network().octets() };
+        let nets: Vec<(Prefix4, u32)> = nets.iter().map(|net| (key(net), 1)).collect();
+        // Without the flag the daemon has all that may be in one.
+        let known = |on: bool| {
+            let flag = if on { config_flag::POOL4_MAP } else { 0 };
+            self.configure(|config| config.flags = config.flags & !config_flag::POOL4_MAP | flag)
+        };
+        for (key, value) in &nets {
+            let set = self.inner.pool4.set(key, value).map_err(FastPathError::map(STEP));
+            set.or_else(|error| known(false).and(Err(error)))?;
+        }
+        known(true)?;
+        keep(&self.inner.pool4, &nets).map_err(FastPathError::map(STEP))
+    }
+
     /// Sets what is known of an interface; false if its index has no place.
     pub fn set_link(&self, index: u32, link: Link) -> Result<bool, FastPathError> {
         if index >= LINKS {
@@ -257,13 +278,15 @@ impl Maps {
         self.inner.host.set(&0, &bits).map_err(FastPathError::map("set the host's addresses"))
     }
 
-    /// Adds entries to an EAM table. On an error a part of them may be there: [`Self::drop_table`].
+    /// Adds entries to an EAM table. `filter`: [`Instance::filter4_len`] and [`Instance::filter6_len`] of its instance. On an
+    /// error a part of them may be there: [`Self::drop_table`].
     pub fn load_eam(
         &self,
         table: u32,
+        filter: (u32, u32),
         entries: impl IntoIterator<Item = Entry>,
     ) -> Result<(), FastPathError> {
-        self.inner.eam.load(table, entries).map_err(FastPathError::map("fill a table of EAM entries"))
+        self.inner.eam.load(table, filter, entries).map_err(FastPathError::map("fill a table of EAM entries"))
     }
 
     /// Removes an EAM table; its number may be used again.

@@ -17,6 +17,7 @@ mod checksum_run;
 mod counters;
 mod eam;
 mod error;
+mod filter;
 mod flows;
 mod maps;
 mod own_ports;

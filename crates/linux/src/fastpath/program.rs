@@ -1,5 +1,6 @@
 //! Loading: the compiled object, its maps made or taken up from their pins, its programs verified by the kernel.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -89,6 +90,10 @@ impl FastPath {
         let lock = pins.lock()?;
         remove_abandoned(pins);
         let (mut object, maps, opened) = open_maps(pins, sizes)?;
+        if maps.config().seed == 0 {
+            let seed = RandomState::new().build_hasher().finish();
+            maps.configure(|config| config.seed = seed)?;
+        }
         let fast_path = Self {
             maps,
             pins: pins.clone(),

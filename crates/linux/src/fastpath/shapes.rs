@@ -4,7 +4,7 @@ use xlat_fastpath::config::{Config, INSTANCES, Instance, LINKS, Link, OWN_ADDRES
 use xlat_fastpath::count::{COUNT, Traffic};
 use xlat_fastpath::flow::{Key4, Key6, To4, To6};
 use xlat_fastpath::maps;
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS};
 
 use super::bpf::{ARRAY, HASH, LPM_TRIE, MMAPABLE, MapInfo, PER_CPU_ARRAY};
 
@@ -56,19 +56,21 @@ const fn array<V>(name: &'static str, entries: u32) -> Shape {
 }
 
 /// All maps.
-pub(super) const SHAPES: [Shape; 15] = [
+pub(super) const SHAPES: [Shape; 17] = [
     array::<Config>(maps::CONFIG, 1),
     array::<Instance>(maps::INSTANCES, INSTANCES),
     array::<Link>(maps::LINKS, LINKS),
     shape::<[u8; 8], Steer>(maps::STEER4, LPM_TRIE, Entries::Any),
     shape::<[u8; 20], Steer>(maps::STEER6, LPM_TRIE, Entries::Any),
     shape::<[u8; 8], u32>(maps::MTU4, LPM_TRIE, Entries::Any),
+    shape::<[u8; 8], u32>(maps::POOL4, LPM_TRIE, Entries::Any),
     Shape { flags: MMAPABLE, ..array::<[u64; 1024]>(maps::OWN_PORTS, OWN_ADDRESSES * 3) },
     shape::<Key6, To4>(maps::FLOWS6, HASH, Entries::Flows),
     shape::<Key4, To6>(maps::FLOWS4, HASH, Entries::Flows),
     shape::<EamKey4, Eam4>(maps::EAM4, HASH, Entries::Eam),
     shape::<EamKey6, Eam6>(maps::EAM6, HASH, Entries::Eam),
     shape::<EamKey4, u32>(maps::DENY4, HASH, Entries::Eam),
+    array::<[u64; FILTER_WORDS]>(maps::EAM_FILTER, 1),
     array::<[u64; 1024]>(maps::HOST, 1),
     shape::<u32, u64>(maps::COUNTERS, PER_CPU_ARRAY, Entries::Exactly(COUNT)),
     shape::<u32, Traffic>(maps::TRAFFIC, PER_CPU_ARRAY, Entries::Exactly(INSTANCES)),

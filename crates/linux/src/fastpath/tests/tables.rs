@@ -177,10 +177,10 @@ fn eam_tables_are_loaded_and_dropped_by_number() {
             })
         };
         let before = Instant::now();
-        maps.load_eam(1, entries(50_000)).unwrap();
+        maps.load_eam(1, (24, 64), entries(50_000)).unwrap();
         println!("50,000 entries in {:?}", before.elapsed());
-        maps.load_eam(2, entries(10)).unwrap();
-        maps.load_eam(2, [Entry::Deny4 { prefix: [10, 0, 0, 0], len: 8 }]).unwrap();
+        maps.load_eam(2, (24, 64), entries(10)).unwrap();
+        maps.load_eam(2, (24, 64), [Entry::Deny4 { prefix: [10, 0, 0, 0], len: 8 }]).unwrap();
         assert!(maps.memory().unwrap() > 100_000 * 64);
         maps.drop_table(1).unwrap();
         assert_eq!(pinned_count(&pins, maps::EAM4), 10);

@@ -194,6 +194,7 @@ impl Kernel {
             .map(|net| SteerPrefix6 { prefix: net.network().octets(), mask: net.netmask().octets() })
             .collect();
         maps.set_steer(&steer4, &steer6)?;
+        maps.set_pool4(&plan.pool4)?;
         let eam = config.fast_path.ingress == model::Ingress::All
             && config
                 .instances
@@ -348,6 +349,7 @@ impl Table {
     /// Puts the entries into the maps. Where they do not fit the daemon keeps the instance to itself.
     fn filled(self, config: &Config, fast_path: &FastPath, told: &mut Instance) -> Self {
         let number = self.number;
+        let filter = (told.filter4_len, told.filter6_len);
         let entries = eam_entries(config, &self.siit, &self.connected, number).flat_map(|(four, six)| {
             let from4 = Entry::From4 { prefix: four.0.prefix, len: four.0.len as u8, to: four.1 };
             let from6 = Entry::From6 { prefix: six.0.prefix, len: six.0.len as u8, to: six.1 };
@@ -355,7 +357,7 @@ impl Table {
         });
         let denied = deny_entries(&self.siit, number)
             .map(|key| Entry::Deny4 { prefix: key.prefix, len: key.len as u8 });
-        if let Err(error) = fast_path.maps().load_eam(number, entries.chain(denied)) {
+        if let Err(error) = fast_path.maps().load_eam(number, filter, entries.chain(denied)) {
             tracing::warn!(
                 "the kernel has no room for the EAM entries, so all packets of the instance go through the daemon \
                  (`xlat stop --flush` and another start make room): {}",
