@@ -222,7 +222,7 @@ fn lengths<const N: usize>(of: impl Iterator<Item = u8>) -> ([u8; N], u32) {
 
 /// The last of so many lengths.
 fn shortest(lengths: &[u8], count: u32) -> u32 {
-    lengths.iter().take(count as usize).last().map_or(0, |length| u32::from(*length))
+    lengths.iter().take(count as usize).next_back().map_or(0, |length| u32::from(*length))
 }
 
 #[cfg(test)]

@@ -70,4 +70,6 @@ pub mod programs {
     pub const XDP: &str = "xlat_xdp";
     /// XDP: the same with frags.
     pub const XDP_FRAGS: &str = "xlat_xdp_frags";
+    /// All of them.
+    pub const ALL: [&str; 4] = [INGRESS, DEVICE, XDP, XDP_FRAGS];
 }

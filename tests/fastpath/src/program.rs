@@ -8,8 +8,8 @@ use aya::Ebpf;
 use aya::EbpfLoader;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
-use ipnet::Ipv4Net;
 use aya::programs::{Program as Loaded, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use ipnet::Ipv4Net;
 use xlat_config::{Config as Configuration, Kind};
 use xlat_engine::{FastPathPlan, deny_entries, eam_entries};
 use xlat_fastpath::config::{
@@ -19,7 +19,9 @@ use xlat_fastpath::config::{
 use xlat_fastpath::count::{COUNT, Counter};
 use xlat_fastpath::flow::{Key4, Key6, Session, To4, To6};
 use xlat_fastpath::rewrite::{prefix4, prefix6};
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS, FILTER4_MAX, FILTER6_MAX, filter_bit4, filter_bit6};
+use xlat_fastpath::stateless::{
+    Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS, FILTER4_MAX, FILTER6_MAX, filter_bit4, filter_bit6,
+};
 use xlat_fastpath::{LAYOUT, maps, programs};
 use xlat_linux::fastpath::checksum_run;
 use xlat_translate::refused::HostAddresses;
@@ -225,8 +227,10 @@ impl Program {
     /// Brings in an EAM entry of the last table between two addresses; [`Self::set_filter`] is due then.
     pub fn add_eam(&mut self, four: [u8; 4], six: [u8; 16]) -> Result<(), String> {
         let table = self.table;
-        let (key4, eam4) = (EamKey4 { table, len: 32, prefix: four }, Eam4 { prefix: six, len: 128, steer: 0 });
-        let (key6, eam6) = (EamKey6 { table, len: 128, prefix: six }, Eam6 { prefix: four, len: 32, steer: 0 });
+        let (key4, eam4) =
+            (EamKey4 { table, len: 32, prefix: four }, Eam4 { prefix: six, len: 128, steer: 0 });
+        let (key6, eam6) =
+            (EamKey6 { table, len: 128, prefix: six }, Eam6 { prefix: four, len: 32, steer: 0 });
         self.filter((FILTER4_MAX, FILTER6_MAX), &key4, &key6);
         self.put(maps::EAM4, entry::<EamKey4, Eam4, 12, 24>(&key4, &eam4))?;
         self.put(maps::EAM6, entry::<EamKey6, Eam6, 24, 12>(&key6, &eam6))

@@ -1,13 +1,14 @@
 //! The bpf(2) system call, as far as it is used here: maps one entry or a batch at a time, pins, links, and what the kernel
 //! says of them. Programs are loaded by `aya`, which has no batches and attaches by name only.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use aya_obj::generated::bpf_insn;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// `BPF_MAP_TYPE_HASH`.
@@ -46,6 +47,7 @@ enum Command {
     MapUpdate = 2,
     MapDelete = 3,
     MapNextKey = 4,
+    ProgramLoad = 5,
     Pin = 6,
     Get = 7,
     Info = 15,
@@ -55,6 +57,15 @@ enum Command {
     LinkCreate = 28,
     LinkUpdate = 29,
     LinkDetach = 34,
+}
+
+/// Where a program can be attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ProgramKind {
+    /// `BPF_PROG_TYPE_SCHED_CLS`.
+    SchedClassifier = 3,
+    /// `BPF_PROG_TYPE_XDP`.
+    Xdp = 6,
 }
 
 /// What the kernel says of a map.
@@ -252,6 +263,34 @@ pub(super) fn lookup(map: &OwnedFd, key: &[u8], value: &mut [u8]) -> io::Result<
     present(bpf(Command::MapLookup, &mut Element { map: raw(map), key, value, ..Element::default() }))
 }
 
+/// Lets the kernel verify a program and keep it; what its verifier writes at a log level comes into the log, which ends with
+/// a zero byte.
+pub(super) fn load(
+    kind: ProgramKind,
+    (attach_type, flags): (u32, u32),
+    instructions: &[bpf_insn],
+    license: &CStr,
+    (log_level, log): (u32, &mut [u8]),
+) -> io::Result<OwnedFd> {
+    bpf_fd(
+        Command::ProgramLoad,
+        &mut ProgramLoad {
+            kind: kind as u32,
+            count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+            instructions: instructions.as_ptr() as u64,
+            license: license.as_ptr() as u64,
+            log_level,
+            log_size: u32::try_from(log.len()).map_err(io::Error::other)?,
+            log: log.as_mut_ptr() as u64,
+            kernel_version: 0,
+            flags,
+            name: [0; 16],
+            interface: 0,
+            attach_type,
+        },
+    )
+}
+
 /// Gives `object` (map, program or link) a name in a bpffs.
 pub(super) fn pin(object: &OwnedFd, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
@@ -312,6 +351,22 @@ struct Batch {
     map: u32,
     element_flags: u64,
     flags: u64,
+}
+
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
 }
 
 #[repr(C)]

@@ -29,6 +29,7 @@ mod tc;
 #[allow(clippy::unwrap_used, reason = "a test that cannot set up its scene fails")]
 mod tests;
 mod trial;
+mod verify;
 
 pub use attach::{Attachment, Hook, How, Ingress, XdpMode, attachments, flush};
 pub use checksum_run::checksum_run;
@@ -41,3 +42,4 @@ pub use own_ports::OwnPorts;
 pub use pins::Pins;
 pub use program::{FastPath, Opened, ProgramReport, Sizes};
 pub(crate) use trial::Trial;
+pub use verify::{Verdict, verify};

@@ -17,7 +17,7 @@ use super::shapes::{Entries, SHAPES};
 use crate::privileges::Capabilities;
 
 /// The compiled programs (`make bpf`).
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/xlat.bpf.o");
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/xlat.bpf.o");
 
 /// Characters of the verifier's log that an error keeps.
 const LOG_MAX: usize = 2000;
@@ -58,6 +58,8 @@ pub struct ProgramReport {
     pub verified: Option<u32>,
     /// Its instructions.
     pub instructions: u32,
+    /// Bytes of stack of the program and of each of its functions, as far as the verifier was asked and says.
+    pub stack: Vec<u32>,
     /// Bytes of its machine code.
     pub machine_code: u32,
     /// Time it ran in nanoseconds, and how often: counted while `kernel.bpf_stats_enabled` is set.
@@ -126,7 +128,7 @@ impl FastPath {
 /// Makes or takes up the maps, and links the programs with them.
 pub(super) fn open_maps(pins: &Pins, sizes: Sizes) -> Result<(Ebpf, Maps, Opened), FastPathError> {
     let opened = inspect(pins)?;
-    let object = load(Some(pins), sizes)?;
+    let object = load(OBJECT, Some(pins), sizes)?;
     // aya has just made or opened what is pinned now.
     let maps = Maps::open(pins)?
         .ok_or_else(|| FastPathError::Mismatch(format!("the object has no map {}", maps::CONFIG)))?;
@@ -174,7 +176,7 @@ fn inspect(pins: &Pins) -> Result<Opened, FastPathError> {
 }
 
 /// Makes the maps, or takes up those that are pinned; without `pins` they go with the programs.
-pub(super) fn load(pins: Option<&Pins>, sizes: Sizes) -> Result<Ebpf, FastPathError> {
+pub(super) fn load(object: &[u8], pins: Option<&Pins>, sizes: Sizes) -> Result<Ebpf, FastPathError> {
     let directory = pins.map(Pins::directory);
     let mut loader = EbpfLoader::new();
     // The programs need no type information of the running kernel.
@@ -189,7 +191,7 @@ pub(super) fn load(pins: Option<&Pins>, sizes: Sizes) -> Result<Ebpf, FastPathEr
             Entries::Exactly(_) | Entries::Any => &mut loader,
         };
     }
-    loader.load(OBJECT).map_err(|error| match error {
+    loader.load(object).map_err(|error| match error {
         EbpfError::MapError(error) => match system_error(&error) {
             Some(source) => permission(source, "make a map"),
             None => FastPathError::Mismatch(chain(&error)),
@@ -206,22 +208,25 @@ pub(super) fn program(object: &mut Ebpf, name: &'static str) -> Result<OwnedFd, 
         Program::Xdp(program) => program.load().and_then(|()| program.fd()),
         _ => return Err(FastPathError::Mismatch(format!("{name} is no tc or XDP program"))),
     };
-    let refused = |reason| FastPathError::Refused { program: name, reason };
+    let other = |reason| FastPathError::Refused { program: name, reason };
+    let fd = loaded.map_err(|error| match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            refused(name, io_error, &verifier_log.to_string())
+        }
+        error => other(chain(&error)),
+    })?;
+    fd.as_fd().try_clone_to_owned().map_err(|error| other(error.to_string()))
+}
+
+/// The error for a program that the kernel does not take, with what its verifier wrote.
+pub(super) fn refused(name: &'static str, error: io::Error, log: &str) -> FastPathError {
     // Without it the verifier also checks what a processor may do out of turn, and finds such a program too large.
     let trusted = Capabilities::effective()
         .is_ok_and(|all| all.has(Capabilities::PERFMON) || all.has(Capabilities::SYS_ADMIN));
-    let fd = loaded.map_err(|error| match error {
-        ProgramError::LoadError { io_error, .. }
-            if io_error.raw_os_error() == Some(libc::EPERM) || !trusted =>
-        {
-            FastPathError::NoPermission(io_error)
-        }
-        ProgramError::LoadError { io_error, verifier_log } => {
-            refused(format!("{io_error}\n{}", tail(&verifier_log.to_string())))
-        }
-        error => refused(chain(&error)),
-    })?;
-    fd.as_fd().try_clone_to_owned().map_err(|error| refused(error.to_string()))
+    if error.raw_os_error() == Some(libc::EPERM) || !trusted {
+        return FastPathError::NoPermission(error);
+    }
+    FastPathError::Refused { program: name, reason: format!("{error}\n{}", tail(log)) }
 }
 
 /// XDP is an extra: without it tc does the work.
@@ -235,6 +240,7 @@ pub(super) fn report(name: &'static str, program: &OwnedFd) -> Option<ProgramRep
         name,
         verified: (info.verified > 0).then_some(info.verified),
         instructions: info.xlated_len / 8,
+        stack: Vec::new(),
         machine_code: info.jited_len,
         run: (info.run_count > 0).then_some((info.run_time_ns, info.run_count)),
     })

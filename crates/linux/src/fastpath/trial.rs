@@ -2,22 +2,22 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use xlat_fastpath::programs;
 
 use super::bpf;
 use super::error::FastPathError;
-use super::program::{self, ProgramReport, Sizes};
+use super::program::{OBJECT, ProgramReport};
 use super::tc;
+use super::verify::{Code, Verified};
 
 /// Programs that the kernel has accepted.
 #[derive(Debug)]
 pub(crate) struct Trial {
-    ingress: OwnedFd,
-    device: OwnedFd,
-    xdp: Result<OwnedFd, FastPathError>,
-    xdp_frags: Result<OwnedFd, FastPathError>,
+    ingress: Verified,
+    device: Verified,
+    xdp: Result<Verified, FastPathError>,
+    xdp_frags: Result<Verified, FastPathError>,
 }
 
 impl Trial {
@@ -27,12 +27,12 @@ impl Trial {
     ///
     /// When those for tc are not accepted.
     pub(crate) fn load() -> Result<Self, FastPathError> {
-        let mut object = program::load(None, Sizes { max_flows: 1, max_eam: 1 })?;
+        let code = Code::of(OBJECT)?;
         Ok(Self {
-            ingress: program::program(&mut object, programs::INGRESS)?,
-            device: program::program(&mut object, programs::DEVICE)?,
-            xdp: program::program(&mut object, programs::XDP),
-            xdp_frags: program::program(&mut object, programs::XDP_FRAGS),
+            ingress: code.verify(programs::INGRESS)?,
+            device: code.verify(programs::DEVICE)?,
+            xdp: code.verify(programs::XDP),
+            xdp_frags: code.verify(programs::XDP_FRAGS),
         })
     }
 
@@ -44,19 +44,19 @@ impl Trial {
             (programs::XDP, self.xdp.as_ref().ok()),
             (programs::XDP_FRAGS, self.xdp_frags.as_ref().ok()),
         ];
-        all.into_iter().filter_map(|(name, fd)| program::report(name, fd?)).collect()
+        all.into_iter().filter_map(|(name, program)| program?.report(name)).collect()
     }
 
     /// Attaches to an interface, which is for this purpose, by tcx, tc filter, XDP, and XDP with frags, one after the other.
     pub(crate) fn attach(&self, interface: u32) -> [io::Result<()>; 4] {
-        let xdp = |program: &Result<OwnedFd, FastPathError>| {
+        let xdp = |program: &Result<Verified, FastPathError>| {
             let program = program.as_ref().map_err(|error| io::Error::other(error.to_string()))?;
-            let link = bpf::link(program, interface, bpf::ATTACH_XDP, bpf::XDP_NATIVE)?;
+            let link = bpf::link(&program.fd, interface, bpf::ATTACH_XDP, bpf::XDP_NATIVE)?;
             bpf::unlink(&link)
         };
         [
-            bpf::link(&self.ingress, interface, bpf::ATTACH_TCX_INGRESS, bpf::BEFORE).map(drop),
-            tc::add_clsact(interface).and_then(|_| tc::set_filter(interface, false, &self.ingress)),
+            bpf::link(&self.ingress.fd, interface, bpf::ATTACH_TCX_INGRESS, bpf::BEFORE).map(drop),
+            tc::add_clsact(interface).and_then(|_| tc::set_filter(interface, false, &self.ingress.fd)),
             xdp(&self.xdp),
             xdp(&self.xdp_frags),
         ]
@@ -69,6 +69,9 @@ impl fmt::Display for ProgramReport {
         if let Some(verified) = self.verified {
             write!(f, ", {verified} verified")?;
         }
+        let depths: Vec<String> = self.stack.iter().map(u32::to_string).collect();
+        let depth = if depths.is_empty() { "unknown".to_owned() } else { depths.join("+") };
+        write!(f, ", stack depth {depth}")?;
         match self.run {
             Some((time, count)) => write!(f, ", {} ns each time of {count}", time / count.max(1)),
             None => Ok(()),
