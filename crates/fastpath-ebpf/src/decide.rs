@@ -11,9 +11,25 @@ use crate::steer::{NOT_OURS, check_own, is_ours6, is_pool4, owner4};
 use crate::view::View;
 use crate::{stateful, stateless};
 
+/// A number of which the verifier is to know nothing more: paths that differ only in what it knew of it are one path then, and
+/// the program stays far below what a verifier is ready to look at.
+pub trait Forget: Copy {
+    /// The same number.
+    fn forget(self, value: u32) -> u32;
+
+    /// The same reason.
+    #[inline(always)]
+    fn forget_reason(self, reason: Counter) -> Counter {
+        // SAFETY: it is the number of one.
+        unsafe { core::mem::transmute::<u16, Counter>(self.forget(reason as u32) as u16) }
+    }
+}
+
 /// What the hooks differ in.
 #[derive(Clone, Copy)]
-pub struct Frame {
+pub struct Frame<C> {
+    /// What is handed to the program.
+    pub context: C,
     /// From the IP header on.
     pub view: View,
     /// Bytes of the IP packet, with what the link added behind it.
@@ -40,9 +56,9 @@ pub struct Decision<H, A> {
 
 /// An IPv6 packet.
 #[inline(always)]
-pub fn six_to_four<const DEVICE: bool>(
+pub fn six_to_four<const DEVICE: bool, C: Forget>(
     config: &Config,
-    frame: &Frame,
+    frame: &Frame<C>,
 ) -> Result<Decision<Header6, u32>, Stop> {
     let may_steer = config.flags & config_flag::STATELESS != 0;
     let part = frame.view.part::<40>(0);
@@ -57,7 +73,7 @@ pub fn six_to_four<const DEVICE: bool>(
     };
     let (header, upper) = match read() {
         Ok(read) => read,
-        Err(reason) => return Err(unreadable6(config, frame.view, is_ours, reason)),
+        Err(reason) => return Err(unreadable6(config, frame.view, is_ours, frame.context.forget_reason(reason))),
     };
     let (mut known, mut now) = (None, 0);
     if is_ours && config.flags & config_flag::STATEFUL != 0 {
@@ -77,7 +93,7 @@ pub fn six_to_four<const DEVICE: bool>(
         }
         None => return Err(Stop::Up(Counter::NoFlow)),
     };
-    let hops = hops::<DEVICE>(header.hop_limit, frame, plan.instance.flags)?;
+    let hops = hops::<DEVICE, C>(header.hop_limit, frame, plan.instance.flags)?;
     let total = header.payload_len + HEADER4;
     if total > 0xffff {
         return Err(Stop::Up(Counter::TooBig));
@@ -88,9 +104,9 @@ pub fn six_to_four<const DEVICE: bool>(
 
 /// An IPv4 packet.
 #[inline(always)]
-pub fn four_to_six<const DEVICE: bool>(
+pub fn four_to_six<const DEVICE: bool, C: Forget>(
     config: &Config,
-    frame: &Frame,
+    frame: &Frame<C>,
 ) -> Result<Decision<Header4, Address6>, Stop> {
     let may_steer = config.flags & config_flag::STATELESS != 0;
     let part = frame.view.part::<20>(0);
@@ -113,7 +129,7 @@ pub fn four_to_six<const DEVICE: bool>(
     };
     let (header, upper) = match read() {
         Ok(read) => read,
-        Err(reason) => return Err(unreadable4(config, dst, is_ours, reason)),
+        Err(reason) => return Err(unreadable4(config, dst, is_ours, frame.context.forget_reason(reason))),
     };
     let (mut known, mut now) = (None, 0);
     if is_ours && config.flags & config_flag::STATEFUL != 0 {
@@ -131,7 +147,7 @@ pub fn four_to_six<const DEVICE: bool>(
             plan
         }
     };
-    let hops = hops::<DEVICE>(header.ttl, frame, plan.instance.flags)?;
+    let hops = hops::<DEVICE, C>(header.ttl, frame, plan.instance.flags)?;
     let on_wire = on_wire(header.total_len - HEADER4 + HEADER6, HEADER6, &upper, frame.gso_size);
     // RFC 7915 section 4: without DF it is to be fragmented.
     if !header.dont_fragment && on_wire > plan.instance.lowest_ipv6_mtu {
@@ -193,7 +209,7 @@ pub fn is_silent(config: &Config, now: u32) -> bool {
 /// The hop limit for one hop less in all (RFC 7915 4.1, 5.1): the kernel's forwarding takes one of what comes to it or
 /// goes on into it.
 #[inline(always)]
-fn hops<const DEVICE: bool>(hops: u32, frame: &Frame, flags: u32) -> Result<u32, Counter> {
+fn hops<const DEVICE: bool, C>(hops: u32, frame: &Frame<C>, flags: u32) -> Result<u32, Counter> {
     let goes_on = flags & instance_flag::OUTPUT_STACK != 0;
     let least = if DEVICE && frame.was_forwarded { 1 } else { 2 };
     if hops < least {

@@ -17,7 +17,7 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, identification, traffic};
-use crate::decide::{self, Decision, Frame, is_orphan, is_silent, now};
+use crate::decide::{self, Decision, Forget, Frame, is_orphan, is_silent, now};
 use crate::handover;
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{Asked, Nexthop, Question4, Question6, Way, addresses, by, way};
@@ -59,7 +59,7 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
             flags if flags & link_flag::INGRESS == 0 => (TC_ACT_UNSPEC, Counter::Passed),
             flags => {
                 let mac = if flags & link_flag::ETHERNET != 0 { ETHERNET as u32 } else { 0 };
-                run::<false>(skb, config, forget(skb, mac) as usize & 15)
+                run::<false>(skb, config, skb.forget(mac) as usize & 15)
             }
         }
     };
@@ -123,6 +123,7 @@ fn run<const DEVICE: bool>(skb: *mut __sk_buff, config: &Config, mac: usize) -> 
     // SAFETY: fields of the context.
     let frame = unsafe {
         Frame {
+            context: skb,
             view: view(skb, mac),
             len: len.wrapping_sub(mac as u32),
             mark: (*skb).mark,
@@ -131,16 +132,20 @@ fn run<const DEVICE: bool>(skb: *mut __sk_buff, config: &Config, mac: usize) -> 
         }
     };
     let result = if ethertype == IPV6 {
-        match decide::six_to_four::<DEVICE>(config, &frame) {
+        match decide::six_to_four::<DEVICE, _>(config, &frame) {
             Ok(decision) => send4(skb, config, mac, &decision, &frame),
             Err(stop) => Err(stop),
         }
     } else {
-        match decide::four_to_six::<DEVICE>(config, &frame) {
+        match decide::four_to_six::<DEVICE, _>(config, &frame) {
             Ok(decision) => send6(skb, config, mac, &decision, &frame),
             Err(stop) => Err(stop),
         }
     };
+    let result = result.map_err(|stop| match stop {
+        Stop::Up(reason) => Stop::Up(skb.forget_reason(reason)),
+        pass => pass,
+    });
     match result {
         Ok(answer) => answer,
         Err(Stop::Pass(reason)) => (TC_ACT_UNSPEC, reason),
@@ -176,7 +181,7 @@ fn send4(
     config: &Config,
     mac: usize,
     decision: &Decision<Header6, u32>,
-    frame: &Frame,
+    frame: &Frame<*mut __sk_buff>,
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let tos = plan.instance.tos_of(header.traffic_class);
@@ -185,7 +190,7 @@ fn send4(
     let asked =
         Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
     let way = way(skb.cast(), config, plan, question, asked, &mut nexthop)?;
-    let way = Way { by: forget(skb, way.by), ..way };
+    let way = Way { by: skb.forget(way.by), ..way };
     change_family(skb, IPV4)?;
 
     let total = header.payload_len + HEADER4;
@@ -228,7 +233,7 @@ fn send6(
     config: &Config,
     mac: usize,
     decision: &Decision<Header4, Address6>,
-    frame: &Frame,
+    frame: &Frame<*mut __sk_buff>,
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let class = plan.instance.traffic_class_of(header.tos);
@@ -237,7 +242,7 @@ fn send6(
     let asked =
         Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
     let way = way(skb.cast(), config, plan, question, asked, &mut nexthop)?;
-    let way = Way { by: forget(skb, way.by), ..way };
+    let way = Way { by: skb.forget(way.by), ..way };
     if frame.len > header.total_len {
         // Cutting it would make one packet of the aggregate.
         if frame.gso_size != 0 {
@@ -284,15 +289,16 @@ fn send6(
     emit(skb, mac, way, nexthop, IPV6)
 }
 
-/// The same number. It goes through a field of the context, of which the verifier knows nothing: paths that differ only in
-/// a number known to it are one path then, and the program stays far below what a verifier is ready to look at.
-#[inline(always)]
-fn forget(skb: *mut __sk_buff, value: u32) -> u32 {
-    // SAFETY: a field of the context that programs may use as they like.
-    unsafe {
-        let place = &raw mut (*skb).cb[0];
-        place.write_volatile(value);
-        place.read_volatile()
+impl Forget for *mut __sk_buff {
+    /// By way of a field of the context, of which the verifier knows nothing.
+    #[inline(always)]
+    fn forget(self, value: u32) -> u32 {
+        // SAFETY: programs may use the field as they like.
+        unsafe {
+            let place = &raw mut (*self).cb[0];
+            place.write_volatile(value);
+            place.read_volatile()
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, identification, traffic};
-use crate::decide::{Decision, Frame};
+use crate::decide::{Decision, Forget, Frame};
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{Asked, Nexthop, Question, Question4, Question6, addresses, by};
 use crate::parse::{Header4, Header6, ICMPV6, Upper};
@@ -66,14 +66,14 @@ fn run<const FRAGS: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32,
     } else {
         view.len()
     };
-    let frame = Frame { view, len, mark: 0, gso_size: 0, was_forwarded: false };
+    let frame = Frame { context, view, len, mark: 0, gso_size: 0, was_forwarded: false };
     match ethernet.u16::<12>() {
         IPV6 => {
-            let decision = decide::six_to_four::<false>(config, &frame)?;
+            let decision = decide::six_to_four::<false, _>(config, &frame)?;
             send4(context, config, &decision)
         }
         IPV4 => {
-            let decision = decide::four_to_six::<false>(config, &frame)?;
+            let decision = decide::four_to_six::<false, _>(config, &frame)?;
             send6(context, config, &decision, &frame)
         }
         _other => Err(FOREIGN),
@@ -130,7 +130,7 @@ fn send6(
     context: *mut xdp_md,
     config: &Config,
     decision: &Decision<Header4, Address6>,
-    frame: &Frame,
+    frame: &Frame<*mut xdp_md>,
 ) -> Result<(u32, Counter), Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let old = u64::from(header.src) + u64::from(header.dst);
@@ -207,6 +207,14 @@ fn way<A, Q: Question>(
         return Err(NONE);
     }
     Ok((way.hardware, link))
+}
+
+impl Forget for *mut xdp_md {
+    /// There is no place for it, and little to win: all reasons to hand a packet up are one here.
+    #[inline(always)]
+    fn forget(self, value: u32) -> u32 {
+        value
+    }
 }
 
 /// Moves the start of the frame. On failure nothing is changed.

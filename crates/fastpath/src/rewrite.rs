@@ -4,6 +4,8 @@
 //! An address is in *memory order*: the number that the machine reads from the packet. One's-complement sums are of
 //! such numbers too; they come out in the machine's order, which is what goes back into the packet.
 
+use core::hint::black_box;
+
 /// IPv4 header without options, in bytes.
 pub const HEADER4: u32 = 20;
 /// IPv6 header, in bytes.
@@ -74,18 +76,21 @@ pub const fn seconds(nanoseconds: u64) -> u32 {
     (upper >> 29) as u32
 }
 
-/// The masks of the two halves of an address, in host order, for a prefix of `len` bits.
+/// The masks of the two halves of an address, in host order, for a prefix of `len` bits, at most 128. Without branches: in the
+/// program's loops a verifier follows every one of them.
 #[inline(always)]
 const fn masks(len: u32) -> (u64, u64) {
-    if len >= 128 {
-        (u64::MAX, u64::MAX)
-    } else if len > 64 {
-        (u64::MAX, u64::MAX << ((128 - len) & 63))
-    } else if len == 64 {
-        (u64::MAX, 0)
-    } else {
-        (!(u64::MAX >> (len & 63)), 0)
-    }
+    let beyond = len as i64 - 64;
+    // The compiler would make a branch of it.
+    let is_less = black_box(beyond >> 63);
+    (mask((64 + (beyond & is_less)) as u64), mask((beyond & !is_less) as u64))
+}
+
+/// The mask of the first `len` bits, at most 64.
+#[inline(always)]
+const fn mask(len: u64) -> u64 {
+    let half = len >> 1 & 63;
+    !((u64::MAX >> half) >> (len.wrapping_sub(half) & 63))
 }
 
 /// The first `len` bits of an address.
@@ -98,7 +103,8 @@ pub const fn prefix6(address: Address6, len: u32) -> Address6 {
 /// The first `len` bits of an IPv4 address.
 #[inline(always)]
 pub const fn prefix4(address: u32, len: u32) -> u32 {
-    if len >= 32 { address } else { address & (!(u32::MAX >> (len & 31))).to_be() }
+    // In 64 bits, where a length of 32 is nothing special.
+    address & (!(0xffff_ffff_u64 >> (len & 63)) as u32).to_be()
 }
 
 /// The IPv6 address that represents `address` under the RFC 6052 prefix `pool6` of `len` bits.
@@ -269,6 +275,20 @@ mod tests {
             a4("10.1.2.3"),
             "bits behind the suffix"
         );
+    }
+
+    #[test]
+    fn prefixes_of_every_length() {
+        let all = u128::MAX;
+        for len in 0..=128 {
+            let wanted = if len == 0 { 0 } else { all << (128 - len) };
+            let found = prefix6([u64::MAX; 2], len).map(u64::from_be);
+            assert_eq!(u128::from(found[0]) << 64 | u128::from(found[1]), wanted, "{len}");
+        }
+        for len in 0..=32 {
+            let wanted = if len == 0 { 0 } else { u32::MAX << (32 - len) };
+            assert_eq!(u32::from_be(prefix4(u32::MAX, len)), wanted, "{len}");
+        }
     }
 
     #[test]
