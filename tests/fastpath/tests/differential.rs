@@ -152,25 +152,49 @@ fn within4(random: &mut Random) -> Ipv4Addr {
     Ipv4Addr::from_bits(prefix.parse::<Ipv4Addr>().unwrap().to_bits() | random.any() as u32 & u32::MAX >> len)
 }
 
+/// A packet between addresses of the tables.
+fn stateless(random: &mut Random) -> Vec<u8> {
+    let protocol = random.one(&[1, 6, 17, 17, 17, 47]);
+    let (src_port, dst_port) = (random.any() as u16, random.any() as u16);
+    if random.once_in(2) {
+        let (src, dst) = (within6(random), within6(random));
+        packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
+    } else {
+        let (src, dst) = (within4(random), within4(random));
+        packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
+    }
+}
+
 #[test]
 fn siit() {
     for hairpin in ["intrinsic", "off"] {
         let Some(mut pair) = pair(&format!("{SIIT}eam-hairpin-mode = '{hairpin}'\n")) else { return };
-        let next = |random: &mut Random| {
-            let protocol = random.one(&[1, 6, 17, 17, 17, 47]);
-            let (src_port, dst_port) = (random.any() as u16, random.any() as u16);
-            if random.once_in(2) {
-                let (src, dst) = (within6(random), within6(random));
-                packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
-            } else {
-                let (src, dst) = (within4(random), within4(random));
-                packet(random, &Ends { protocol, src, dst, src_port, dst_port }, None)
-            }
-        };
-        let [tc, xdp] = run(&mut pair, next, 2);
+        let [tc, xdp] = run(&mut pair, stateless, 2);
         assert!(tc.same > packets() / 4, "{tc:?}");
         assert_eq!(tc.passed, 0, "everything is ours");
         assert!(xdp.same > packets() / 4, "{xdp:?}");
+    }
+}
+
+/// A stateful and a stateless instance in one daemon, in either order: each has its packets translated by the program.
+#[test]
+fn both_kinds_side_by_side() {
+    for config in [format!("{NAT64}{SIIT}"), format!("{SIIT}{NAT64}")] {
+        let Some(mut pair) = pair(&config) else { return };
+        let mut random = Random::new(66);
+        let flows = flows(&mut pair, &mut random, 16);
+        let [tc, xdp] = run(
+            &mut pair,
+            |random| match (random.one(&[0, 0, 1, 2]), random.one(&flows)) {
+                (0, _) => stateless(random),
+                (1, (six, _)) => packet(random, &six, None),
+                (_, (_, four)) => packet(random, &four, None),
+            },
+            3,
+        );
+        assert_eq!(tc.passed, 0, "everything is ours");
+        // More than the flows alone, which are half of it.
+        assert!(tc.same > packets() / 2 && xdp.same > packets() / 2, "{tc:?} {xdp:?}");
     }
 }
 

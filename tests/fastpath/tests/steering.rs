@@ -4,8 +4,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use xlat_fastpath::config::{Config, SteerPrefix6, config_flag};
+use xlat_fastpath::flow::{Session, protocol};
 use xlat_fastpath_tests::generate::{Ends, Random, harm, packet};
-use xlat_fastpath_tests::program::{Hook, Program, Said, steer4};
+use xlat_fastpath_tests::program::{Hook, Program, Said, frame, steer4};
 use xlat_fastpath_tests::world::World;
 use xlat_translate::refused::HostAddresses;
 
@@ -124,4 +125,45 @@ fn nothing_is_taken_without_daemon() {
     assert_eq!(program.run(Hook::Ingress, &packet, 0).unwrap().0, Said::Pass);
     program.set_config(Config { flags: config.flags & !config_flag::INGRESS, ..config }).unwrap();
     assert_eq!(program.run(Hook::Ingress, &packet, 0).unwrap().0, Said::Pass);
+}
+
+/// An entry that an earlier stateless instance gets wins over a flow that is known.
+#[test]
+fn an_earlier_instance_is_asked_before_a_flow() {
+    let Some(mut program) = program() else { return };
+    let session = Session {
+        protocol: protocol::UDP,
+        instance: 1,
+        mark: 0,
+        client: ("2001:db8::8".parse::<Ipv6Addr>().unwrap().octets(), 4000),
+        mask: (SHARED, 5000),
+        server6: "64:ff9b::198.51.100.9".parse::<Ipv6Addr>().unwrap().octets(),
+        server: ([198, 51, 100, 9], 53),
+    };
+    let datagram = {
+        let (src, dst) = (session.client.0.into(), session.server6.into());
+        let ends: Ends<Ipv6Addr> = Ends { protocol: 17, src, dst, src_port: 4000, dst_port: 53 };
+        let mut random = Random::new(12);
+        loop {
+            let packet = packet(&mut random, &ends, None);
+            if packet[7] > 1 && packet[46..48] != [0, 0] && packet.len() < 1000 {
+                break packet;
+            }
+        }
+    };
+    for (eamt, translated) in
+        [("192.0.2.9 64:ff9b::198.51.100.8", true), ("192.0.2.9 64:ff9b::198.51.100.9", false)]
+    {
+        let config = format!(
+            "[[instance]]\nname = 's'\ntype = 'siit'\neamt = ['{eamt}']\n\
+             [[instance]]\nname = 'n'\ntype = 'nat64'\npool4 = ['203.0.113.2']\n\
+             [instance.global]\npool6 = '64:ff9b::/96'\n[fast-path]\ningress = 'all'\n"
+        );
+        let loaded = xlat_config::load("test", &config, &xlat_config::Hint::default()).unwrap();
+        program.configure(&loaded.config, &HostAddresses::default()).unwrap();
+        program.promote(&session).unwrap();
+        let (said, after) = program.run(Hook::Ingress, &datagram, 0).unwrap();
+        assert_eq!(said, Said::Sent);
+        assert_eq!(after.len() + 20 == frame(&datagram).len(), translated, "{eamt}");
+    }
 }
