@@ -263,6 +263,13 @@ pub(super) fn lookup(map: &OwnedFd, key: &[u8], value: &mut [u8]) -> io::Result<
     present(bpf(Command::MapLookup, &mut Element { map: raw(map), key, value, ..Element::default() }))
 }
 
+/// Sets `key` to `value`; sizes as for [`lookup`].
+pub(super) fn update(map: &OwnedFd, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let (key, value) = (key.as_ptr() as u64, value.as_ptr() as u64);
+    let mut attr = Element { map: raw(map), key, value, ..Element::default() };
+    bpf(Command::MapUpdate, &mut attr).map(drop)
+}
+
 /// Lets the kernel verify a program and keep it; what its verifier writes at a log level comes into the log, which ends with
 /// a zero byte.
 pub(super) fn load(

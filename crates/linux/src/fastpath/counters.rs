@@ -61,6 +61,20 @@ impl CounterMaps {
         }
         Ok(all)
     }
+
+    /// Gives each instance the traffic of the one whose former place is said, or none.
+    pub(super) fn rearrange(&self, from: &[Option<usize>; INSTANCES as usize]) -> io::Result<()> {
+        let nothing = vec![0u8; possible_cpus()? * size_of::<Traffic>()];
+        let mut former = vec![nothing.clone(); INSTANCES as usize];
+        for (index, values) in (0u32..).zip(&mut former) {
+            bpf::lookup(&self.traffic, index.as_bytes(), values)?;
+        }
+        for (index, place) in (0u32..).zip(from) {
+            let values = place.and_then(|place| former.get(place)).unwrap_or(&nothing);
+            bpf::update(&self.traffic, index.as_bytes(), values)?;
+        }
+        Ok(())
+    }
 }
 
 /// How many processors the kernel counts for: as many values it writes on a look-up.

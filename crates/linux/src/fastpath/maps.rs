@@ -304,6 +304,12 @@ impl Maps {
         self.inner.counters.read().map_err(FastPathError::map("read the counters"))
     }
 
+    /// Lets what was counted for an instance follow it to its new place: for each place the former one of its instance, or
+    /// `None` for one that begins anew. To be done while the daemon has every packet.
+    pub fn rearrange_traffic(&self, from: &[Option<usize>; INSTANCES as usize]) -> Result<(), FastPathError> {
+        self.inner.counters.rearrange(from).map_err(FastPathError::map("rearrange the counters"))
+    }
+
     /// Bytes of kernel memory that flows and EAM entries take.
     pub fn memory(&self) -> Result<u64, FastPathError> {
         let fail = "read the memory";

@@ -5,11 +5,11 @@ use std::fs;
 use std::time::Instant;
 
 use xlat_fastpath::config::{Config, Instance, Link, SteerPrefix4, SteerPrefix6, config_flag, link_flag};
-use xlat_fastpath::count::Counter;
+use xlat_fastpath::count::{Counter, Traffic};
 use xlat_fastpath::flow::Session;
-use xlat_fastpath::stateless::{Eam4, Eam6};
+use xlat_fastpath::stateless::{Eam4, Eam6, FILTER_WORDS};
 use xlat_fastpath::{LAYOUT, maps};
-use zerocopy::FromZeros;
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::super::*;
 use super::{SIZES, open, open_maps, session, with_pins};
@@ -187,6 +187,55 @@ fn eam_tables_are_loaded_and_dropped_by_number() {
         assert_eq!((pinned_count(&pins, maps::EAM6), pinned_count(&pins, maps::DENY4)), (10, 1));
         maps.drop_tables(|_| true).unwrap();
         assert_eq!((pinned_count(&pins, maps::EAM6), pinned_count(&pins, maps::DENY4)), (0, 0));
+    });
+}
+
+#[test]
+fn counts_follow_their_instance() {
+    with_pins(|pins| {
+        let maps = open_maps(&pins, 1, 1);
+        let traffic = bpf::get(&pins.directory().join(maps::TRAFFIC)).unwrap();
+        let all = |packets64: u64| {
+            let one = Traffic { packets64, ..Traffic::default() };
+            let cpus = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+            let last: usize = cpus.trim().rsplit([',', '-']).next().unwrap().parse().unwrap();
+            (one.as_bytes().repeat(last + 1), packets64 * (last as u64 + 1))
+        };
+        for (place, number) in [(0u32, 3), (1, 5), (2, 7)] {
+            bpf::update(&traffic, place.as_bytes(), &all(number).0).unwrap();
+        }
+        let mut from = [None; 16];
+        from[..3].copy_from_slice(&[Some(2), None, Some(0)]);
+        maps.rearrange_traffic(&from).unwrap();
+        let counted = maps.statistics().unwrap().traffic.map(|one| one.packets64);
+        assert_eq!(counted[..4], [all(7).1, 0, all(3).1, 0]);
+    });
+}
+
+#[test]
+fn a_prefix_passes_the_filter_until_its_table_is_gone() {
+    with_pins(|pins| {
+        let maps = open_maps(&pins, 1, 100);
+        let entry = |last: u8| {
+            let mut prefix = [0x20; 16];
+            prefix[7] = last;
+            Entry::From6 { prefix, len: 128, to: Eam6 { prefix: [192, 0, 2, last], len: 32, steer: 0 } }
+        };
+        let bits = || {
+            let map = bpf::get(&pins.directory().join(maps::EAM_FILTER)).unwrap();
+            let words = bpf::Map::<u32, [u64; FILTER_WORDS]>::new(map).unwrap().get(&0).unwrap().unwrap();
+            words.iter().map(|word| word.count_ones()).sum::<u32>()
+        };
+        maps.load_eam(1, (24, 64), [entry(1), entry(2)]).unwrap();
+        maps.load_eam(2, (24, 64), [entry(3)]).unwrap();
+        assert_eq!(bits(), 3);
+        maps.drop_table(1).unwrap();
+        assert_eq!(bits(), 1);
+        maps.set_pool4(&["192.0.2.0/24".parse().unwrap(), "198.51.100.1/32".parse().unwrap()]).unwrap();
+        assert_ne!(maps.config().flags & config_flag::POOL4_MAP, 0);
+        maps.set_pool4(&["192.0.2.0/24".parse().unwrap()]).unwrap();
+        let pool4 = bpf::get(&pins.directory().join(maps::POOL4)).unwrap();
+        assert_eq!(bpf::Map::<[u8; 8], u32>::new(pool4).unwrap().keys().unwrap().len(), 1);
     });
 }
 

@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net};
 use xlat_config::{self as model, Config, Kind};
 use xlat_engine::{Engine, FastPathPlan, FlowSink, deny_entries, eam_entries};
 use xlat_fastpath::config::{
-    Instance, OWN_ADDRESSES, Steer, SteerPrefix4, SteerPrefix6, config_flag, instance_flag,
+    INSTANCES, Instance, OWN_ADDRESSES, Steer, SteerPrefix4, SteerPrefix6, config_flag, instance_flag,
 };
 use xlat_linux::clock;
 use xlat_linux::fastpath::{self, Entry, FastPath, FastPathError, Opened, Pins, Sizes};
@@ -48,6 +48,8 @@ pub(super) struct Kernel {
     tables: HashMap<String, Table>,
     /// The number of the next table.
     next_table: u32,
+    /// The instances by their places, as the program knows them; empty before the first configuration.
+    places: Vec<String>,
 }
 
 /// The entries of a stateless instance in the maps.
@@ -97,6 +99,7 @@ impl Kernel {
             slots: BTreeMap::new(),
             tables: HashMap::new(),
             next_table,
+            places: Vec::new(),
         })
     }
 
@@ -179,9 +182,11 @@ impl Kernel {
         self.give_slots(&plan.own, engine);
         let v6: Vec<_> = addresses.v6.iter().map(|own| own.address).collect();
         self.fast_path.maps().set_host_filter(host.own4(), &v6)?;
+        self.rearrange(config)?;
         let mut instances = plan.instances.clone();
         let obsolete = self.fill_tables(config, &connected, &mut instances);
         let maps = self.fast_path.maps();
+        maps.set_pool4(&plan.pool4)?;
         maps.set_instances(&instances)?;
         for table in obsolete {
             maps.drop_table(table)?;
@@ -194,7 +199,6 @@ impl Kernel {
             .map(|net| SteerPrefix6 { prefix: net.network().octets(), mask: net.netmask().octets() })
             .collect();
         maps.set_steer(&steer4, &steer6)?;
-        maps.set_pool4(&plan.pool4)?;
         let eam = config.fast_path.ingress == model::Ingress::All
             && config
                 .instances
@@ -271,6 +275,21 @@ impl Kernel {
         let Self { fast_path, pins, .. } = self;
         drop(fast_path);
         Ok(fastpath::flush(&pins)?)
+    }
+
+    /// Lets what the program counted for instances follow them to their places.
+    fn rearrange(&mut self, config: &Config) -> Outcome {
+        let places: Vec<String> = config.instances.iter().map(|instance| instance.name.clone()).collect();
+        let former = std::mem::replace(&mut self.places, places);
+        // What a former daemon left is of the same instances, as its flows are.
+        if former.is_empty() || former == self.places {
+            return Ok(());
+        }
+        let mut from = [None; INSTANCES as usize];
+        for (from, name) in from.iter_mut().zip(&self.places) {
+            *from = former.iter().take(INSTANCES as usize).position(|known| known == name);
+        }
+        Ok(self.fast_path.maps().rearrange_traffic(&from)?)
     }
 
     /// Gives every shared address a place for its ports, and keeps those that have one.
