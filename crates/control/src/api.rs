@@ -43,7 +43,7 @@ impl From<xlat_config::Translator> for Translator {
 }
 
 /// The protocols with state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// TCP.
@@ -405,7 +405,7 @@ pub enum MaxIterations {
 }
 
 /// A line of `.../eamt`: a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Eam {
     /// IPv6 side.
     #[schema(value_type = Prefix6)]
@@ -416,7 +416,7 @@ pub struct Eam {
 }
 
 /// A line of `.../denylist4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Denied {
     /// Not translated by pool6.
     #[schema(value_type = Prefix4)]
@@ -424,7 +424,7 @@ pub struct Denied {
 }
 
 /// A line of `.../pool4`: one address with one range of ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Pool4Row {
     /// Firewall mark of the set.

@@ -46,6 +46,7 @@ pub(crate) mod errno {
     pub(crate) const EEXIST: i32 = 17;
     pub(crate) const EINVAL: i32 = 22;
     pub(crate) const EOPNOTSUPP: i32 = 95;
+    pub(crate) const ESTALE: i32 = 116;
 }
 
 impl Error {
@@ -99,6 +100,7 @@ impl Error {
             (Blame::Client, errno::EPERM) => StatusCode::FORBIDDEN,
             (_, errno::ESRCH) => StatusCode::NOT_FOUND,
             (_, errno::EEXIST) => StatusCode::CONFLICT,
+            (_, errno::ESTALE) => StatusCode::GONE,
             (_, errno::EOPNOTSUPP) => StatusCode::NOT_IMPLEMENTED,
             (Blame::Client, _) => StatusCode::BAD_REQUEST,
             (Blame::Configuration, _) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -16,9 +16,10 @@ use xlat_nat64::{BibInfo, Cursor, SessionInfo, TcpState};
 
 use crate::api::{self, BibPair, BibRow, Counter, Protocol, SessionRow, Translation, Transport4, Transport6};
 use crate::error::Error;
+use crate::page;
 
 /// Entries looked at in one go.
-const STEP: usize = 512;
+pub(crate) const STEP: usize = 512;
 
 /// Lines of JSON out of something that gives rows in steps until it gives `None`.
 pub(crate) fn lines<R, F>(mut step: F) -> Response
@@ -66,7 +67,7 @@ pub(crate) fn list<R: Serialize + Send + 'static>(rows: Vec<R>) -> Response {
 }
 
 /// Which part of a table of state is wanted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
@@ -78,12 +79,22 @@ pub(crate) struct Wanted {
     within: Option<IpNet>,
     /// Only what has this port or identifier, on whichever side.
     port: Option<u16>,
+    /// BIB: only what the operator made (`true`), or only what traffic made (`false`).
+    #[serde(rename = "static")]
+    is_static: Option<bool>,
+    /// Sessions: only TCP in this state, such as `ESTABLISHED`.
+    state: Option<String>,
+    /// Only what comes behind this cursor, the last one that a row of an earlier answer had.
+    after: Option<String>,
+    /// At most so many rows.
+    limit: Option<u64>,
 }
 
 impl Wanted {
     fn bib(&self, entry: &BibInfo) -> bool {
         let (client, mask) = (entry.client, entry.mask);
         entry.protocol == self.protocol.state()
+            && self.is_static.is_none_or(|wanted| wanted == entry.is_static)
             && self.has(&[client.addr.into(), mask.addr.into()], &[client.port, mask.port])
     }
 
@@ -91,6 +102,7 @@ impl Wanted {
         let (client, mask, remote) = (session.client, session.mask, session.remote);
         let addresses = [client.addr.into(), mask.addr.into(), remote.addr.into()];
         session.protocol == self.protocol.state()
+            && self.state.as_deref().is_none_or(|wanted| session.state.map(state_name) == Some(wanted))
             && self.has(&addresses, &[client.port, mask.port, remote.port])
     }
 
@@ -101,25 +113,47 @@ impl Wanted {
 }
 
 /// The BIB entries that are wanted.
-pub(crate) fn bib(view: View, wanted: Wanted) -> Response {
-    let mut cursor = Some(Cursor::default());
-    lines(move || {
-        let mut found = Vec::with_capacity(STEP);
-        cursor = view.bib_entries(cursor?, STEP, &mut found);
-        found.retain(|entry| wanted.bib(entry));
-        Some(found.iter().map(bib_row).collect())
+pub(crate) fn bib(view: View, wanted: Wanted) -> Result<Response, Error> {
+    if wanted.state.is_some() {
+        return Err(Error::unreadable(&"a BIB entry has no state").at("state"));
+    }
+    walked(view, wanted, |view, wanted, from, count| {
+        let mut found = Vec::with_capacity(count);
+        let next = view.bib_entries(from, count, &mut found);
+        (found.iter().filter(|entry| wanted.bib(entry)).map(bib_row).collect(), next)
     })
 }
 
 /// The sessions that are wanted.
-pub(crate) fn sessions(view: View, wanted: Wanted) -> Response {
-    let mut cursor = Some(Cursor::default());
-    lines(move || {
-        let mut found = Vec::with_capacity(STEP);
-        cursor = view.sessions(cursor?, STEP, &mut found);
-        found.retain(|session| wanted.session(session));
-        Some(found.iter().filter_map(|session| session_row(&view, session)).collect())
+pub(crate) fn sessions(view: View, wanted: Wanted) -> Result<Response, Error> {
+    if wanted.is_static.is_some() {
+        return Err(Error::unreadable(&"a session is never static").at("static"));
+    }
+    walked(view, wanted, |view, wanted, from, count| {
+        let mut found = Vec::with_capacity(count);
+        let next = view.sessions(from, count, &mut found);
+        let found = found.iter().filter(|session| wanted.session(session));
+        (found.filter_map(|session| session_row(view, session)).collect(), next)
     })
+}
+
+/// Lines of a walk over state: `step` gives what is wanted of so many entries, and where it goes on.
+fn walked<R: Serialize + 'static>(
+    view: View,
+    wanted: Wanted,
+    step: impl Fn(&View, &Wanted, Cursor, usize) -> (Vec<R>, Option<Cursor>) + Send + 'static,
+) -> Result<Response, Error> {
+    let mut next = Some(page::cursor(&view, wanted.after.as_deref())?);
+    let mut left = wanted.limit.unwrap_or(u64::MAX);
+    Ok(lines(move || {
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(STEP);
+        let from = next.filter(|_| count > 0)?;
+        let rows;
+        (rows, next) = step(&view, &wanted, from, count);
+        left -= (rows.len() as u64).min(left);
+        let cursor = next.map(|next| page::token(&view, next));
+        Some(page::marked(rows, cursor.as_deref()))
+    }))
 }
 
 /// The entries that have one of these transport addresses: at most two.

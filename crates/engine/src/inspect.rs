@@ -76,6 +76,11 @@ impl View {
         nat64.tables.sessions(&nat64.policy, from, count, out)
     }
 
+    /// A number that stays as long as the instance keeps its state; `None` if it is stateless.
+    pub fn identity(&self) -> Option<usize> {
+        self.instance.nat64().map(|nat64| Arc::as_ptr(&nat64.tables).addr())
+    }
+
     /// What the workers counted for the instance: what it took or refused, and what no instance wanted where it comes first.
     pub fn statistics(&self) -> Statistics {
         self.instance.ledger.own()

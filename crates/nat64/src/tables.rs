@@ -57,6 +57,20 @@ pub struct Cursor {
     pub(crate) slot: u32,
 }
 
+impl Cursor {
+    /// As two numbers, to be kept elsewhere.
+    #[must_use]
+    pub fn numbers(self) -> (usize, u32) {
+        (self.shard, self.slot)
+    }
+
+    /// From [`Self::numbers`]. Numbers that no cursor had end the walk early or begin it elsewhere.
+    #[must_use]
+    pub fn from_numbers(shard: usize, slot: u32) -> Self {
+        Self { shard, slot }
+    }
+}
+
 impl Tables {
     /// Empty tables. `shards` is rounded up to a power of two, at most 1,024; some tens per worker keep workers out of
     /// each other's way. `secret` keys every hash and the choice of ports: it must be random and never leave the host.

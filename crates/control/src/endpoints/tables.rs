@@ -12,6 +12,7 @@ use crate::api::{BibRow, Denied, Eam, Pool4Row, Protocol, SessionRow, Translatio
 use crate::edit::wrong_kind;
 use crate::error::Error;
 use crate::extract::{Asked, InPath, Named, NamedAddress};
+use crate::page::{self, Marked, Part};
 use crate::pool4;
 use crate::read::{self, Wanted};
 use crate::routes::Routes;
@@ -27,32 +28,55 @@ pub(super) fn add(routes: Routes) -> Routes {
         .add(__path_address, address)
 }
 
+/// Which part of a table is wanted.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Rows {
+    /// Only what comes behind this cursor, the last one that a row of an earlier answer had.
+    after: Option<String>,
+    /// At most so many rows.
+    limit: Option<u64>,
+}
+
 /// The explicit address mappings (SIIT), the most recently added first.
-#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/eamt", tag = "tables", params(Named), responses(
-    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Eam)
+#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/eamt", tag = "tables", params(Named, Rows), responses(
+    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Marked<Eam>)
 ))]
-async fn eamt(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Response, Error> {
+async fn eamt(
+    State(shared): State<App>,
+    InPath(named): InPath<Named>,
+    Asked(Rows { after, limit }): Asked<Rows>,
+) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Siit(siit) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Nat64)) };
     // The configuration is held, not copied, while the client reads.
-    let (mut left, config) = (siit.eamt.len(), Arc::clone(&config));
-    Ok(read::lines(move || {
+    let (len, config) = (siit.eamt.len(), Arc::clone(&config));
+    let row = move |index: usize| {
         let Kind::Siit(siit) = &config.instances.get(at)?.kind else { return None };
-        let from = left.saturating_sub(512);
-        let step = siit.eamt.get(from..left).filter(|step| !step.is_empty())?;
-        left = from;
-        Some(step.iter().rev().map(|entry| Eam { ipv6: entry.ipv6, ipv4: entry.ipv4 }).collect())
-    }))
+        let entry = siit.eamt.get(len.checked_sub(index + 1)?)?;
+        Some(Eam { ipv6: entry.ipv6, ipv4: entry.ipv4 })
+    };
+    page::table(len, row, &Part { after, limit })
 }
 
 /// What pool6 must not translate (SIIT).
-#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/denylist4", tag = "tables", params(Named), responses(
-    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Denied)
+#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/denylist4", tag = "tables", params(Named, Rows), responses(
+    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Marked<Denied>)
 ))]
-async fn denylist4(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Response, Error> {
+async fn denylist4(
+    State(shared): State<App>,
+    InPath(named): InPath<Named>,
+    Asked(Rows { after, limit }): Asked<Rows>,
+) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Siit(siit) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Nat64)) };
-    Ok(read::list(siit.denylist4.iter().map(|prefix| Denied { prefix: *prefix }).collect()))
+    let rows = siit.denylist4.clone();
+    page::table(
+        rows.len(),
+        move |index| rows.get(index).map(|prefix| Denied { prefix: *prefix }),
+        &Part { after, limit },
+    )
 }
 
 /// Which set of pool4 is wanted.
@@ -63,44 +87,52 @@ struct Set {
     /// Its protocol.
     #[serde(default)]
     protocol: Protocol,
+    /// Its mark; absent: all marks.
+    mark: Option<u32>,
+    /// Only what comes behind this cursor, the last one that a row of an earlier answer had.
+    after: Option<String>,
+    /// At most so many rows.
+    limit: Option<u64>,
 }
 
 /// The transport addresses that clients share (NAT64), one address with one range of ports a line.
 #[utoipa::path(get, path = "/v1/instances/{translator}/{name}/pool4", tag = "tables", params(Named, Set), responses(
-    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Pool4Row)
+    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Marked<Pool4Row>)
 ))]
 async fn pool4_rows(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
-    Asked(set): Asked<Set>,
+    Asked(Set { protocol, mark, after, limit }): Asked<Set>,
 ) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Nat64(nat64) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Siit)) };
-    Ok(read::list(pool4::rows(&nat64.pool4, set.protocol)))
+    let mut rows = pool4::rows(&nat64.pool4, protocol);
+    rows.retain(|row| mark.is_none_or(|mark| mark == row.mark));
+    page::table(rows.len(), move |index| rows.get(index).copied(), &Part { after, limit })
 }
 
 /// The Binding Information Base (NAT64): clients and their masks.
 #[utoipa::path(get, path = "/v1/instances/{translator}/{name}/bib", tag = "tables", params(Named, Wanted), responses(
-    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = BibRow)
+    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Marked<BibRow>)
 ))]
 async fn bib(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Error> {
-    Ok(read::bib(shared.stateful(&named)?, wanted))
+    read::bib(shared.stateful(&named)?, wanted)
 }
 
 /// The sessions (NAT64).
 #[utoipa::path(get, path = "/v1/instances/{translator}/{name}/sessions", tag = "tables", params(Named, Wanted), responses(
-    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = SessionRow)
+    (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Marked<SessionRow>)
 ))]
 async fn sessions(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Error> {
-    Ok(read::sessions(shared.stateful(&named)?, wanted))
+    read::sessions(shared.stateful(&named)?, wanted)
 }
 
 /// How one address is translated (SIIT).

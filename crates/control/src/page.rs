@@ -1,0 +1,113 @@
+//! Reading a table in parts: how many rows, and where to go on after an interruption. The last row of each step carries a cursor,
+//! an opaque string; whoever was interrupted asks again for what comes after the last one that it saw.
+
+use std::hash::{BuildHasher as _, DefaultHasher, Hash, Hasher as _, RandomState};
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use xlat_engine::View;
+use xlat_nat64::Cursor;
+
+use crate::error::{Blame, Error, errno};
+use crate::read::{self, STEP};
+
+/// A row, and where to go on behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Marked<R> {
+    /// The row.
+    #[serde(flatten)]
+    pub row: R,
+    /// For `after`: what comes behind this row. Some hundred rows apart, and on the last row where `limit` ended the answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cursor: Option<String>,
+}
+
+/// Lines out of rows: the last one is marked with `cursor`.
+pub(crate) fn marked<R>(rows: impl IntoIterator<Item = R>, cursor: Option<&str>) -> Vec<Marked<R>> {
+    let mut rows: Vec<_> = rows.into_iter().map(|row| Marked { row, cursor: None }).collect();
+    if let Some(last) = rows.last_mut() {
+        last.cursor = cursor.map(str::to_owned);
+    }
+    rows
+}
+
+/// Which part of a table that the configuration has is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) after: Option<String>,
+    pub(crate) limit: Option<u64>,
+}
+
+/// Answers with a table of `len` rows. The cursor is the place of a row and its hash: where the table has changed, the row is looked
+/// for, so that nothing is missed as long as it is there.
+pub(crate) fn table<R, F>(len: usize, row: F, part: &Part) -> Result<Response, Error>
+where
+    R: Serialize + Hash + 'static,
+    F: Fn(usize) -> Option<R> + Send + 'static,
+{
+    let mut at = match &part.after {
+        None => 0,
+        Some(cursor) => {
+            let (place, hash) = numbers(cursor).ok_or_else(malformed)?;
+            let place = usize::try_from(place).map_err(|_| malformed())?;
+            let is_it = |at: &usize| row(*at).is_some_and(|row| hash_of(&row) == hash);
+            Some(place).filter(is_it).or_else(|| (0..len).find(is_it)).ok_or_else(gone)? + 1
+        }
+    };
+    let mut left = part.limit.unwrap_or(u64::MAX);
+    Ok(read::lines(move || {
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(STEP).min(len.saturating_sub(at));
+        let rows: Vec<R> = (at..at + count).filter_map(&row).collect();
+        let last = rows.last()?;
+        at += count;
+        left -= count as u64;
+        let cursor = (at < len).then(|| format!("{:x}.{:x}", at - 1, hash_of(last)));
+        Some(marked(rows, cursor.as_deref()))
+    }))
+}
+
+fn hash_of(row: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The cursor of a walk over state, as a client gets it.
+pub(crate) fn token(view: &View, cursor: Cursor) -> String {
+    let (shard, slot) = cursor.numbers();
+    format!("{:x}.{:x}", identity(view), (shard as u64) << 32 | u64::from(slot))
+}
+
+/// The cursor that a client gives back.
+pub(crate) fn cursor(view: &View, token: Option<&str>) -> Result<Cursor, Error> {
+    let Some(token) = token else { return Ok(Cursor::default()) };
+    let (whose, at) = numbers(token).ok_or_else(malformed)?;
+    if whose != identity(view) {
+        return Err(gone());
+    }
+    let shard = usize::try_from(at >> 32).map_err(|_| malformed())?;
+    Ok(Cursor::from_numbers(shard, at as u32))
+}
+
+/// Tells the tables of this instance, in this daemon, from all others; says nothing about memory.
+fn identity(view: &View) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(view.identity())
+}
+
+fn numbers(token: &str) -> Option<(u64, u64)> {
+    let (first, second) = token.split_once('.')?;
+    Some((u64::from_str_radix(first, 16).ok()?, u64::from_str_radix(second, 16).ok()?))
+}
+
+fn malformed() -> Error {
+    Error::unreadable(&"this is no cursor of this table").at("after")
+}
+
+fn gone() -> Error {
+    let what = "what the cursor stands behind is no more";
+    Error { whose: Blame::Client, errno: errno::ESTALE, ..Error::invalid(what) }
+        .at("after")
+        .with_help("read the table from its beginning")
+}
