@@ -5,6 +5,9 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::filesystem;
 
 /// The socket option (socket(7)), which libc does not have for every target.
 const SO_NETNS_COOKIE: libc::c_int = 71;
@@ -45,6 +48,15 @@ pub fn netns_cookie() -> io::Result<u64> {
 /// The random name that the kernel gave to this boot.
 pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+}
+
+/// The boot that what is kept in `directory` belongs to: none where no file outlives a boot. In a container, and behind
+/// systemd's ProtectProc=, processes may be told different names of the same boot.
+pub(crate) fn boot_of(directory: &Path) -> io::Result<String> {
+    match directory.ancestors().find_map(filesystem::kind) {
+        Some(filesystem::TMPFS) => Ok(String::new()),
+        _other => boot_id(),
+    }
 }
 
 /// When process `pid` was started, in clock ticks since boot; None if there is no such process, or it has ended and only waits

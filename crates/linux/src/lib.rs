@@ -8,6 +8,7 @@ pub mod clock;
 pub mod coalesce;
 pub mod datapath;
 pub mod fastpath;
+mod filesystem;
 pub mod netlink;
 pub mod packet_socket;
 pub mod privileges;

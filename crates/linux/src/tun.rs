@@ -208,7 +208,12 @@ impl Tun {
         if device_index(&control_socket(name)?, name).is_err() {
             return Ok(());
         }
-        Self::reopen(name, 1)?.set_persistent(false)
+        match Self::reopen(name, 1) {
+            Ok(device) => device.set_persistent(false),
+            // Of a process that is ending: it goes with it.
+            Err(TunError::NotOurs(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until the kernel lets packets through device `name`, which is up: for a moment after its first queue was opened

@@ -14,6 +14,7 @@ mod host;
 mod jool;
 mod logging;
 mod run;
+mod start;
 mod status;
 mod stop;
 

@@ -5,7 +5,6 @@ use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,9 +13,8 @@ use xlat_fastpath::LAYOUT;
 
 use super::error::FastPathError;
 use crate::clock;
+use crate::filesystem;
 
-/// `BPF_FS_MAGIC`.
-const MAGIC: libc::c_long = 0xcafe_4a11;
 /// Where distributions mount it.
 const USUAL: &str = "/sys/fs/bpf";
 /// Where we do if nobody else has.
@@ -220,12 +218,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
 }
 
 fn is_bpffs(path: &Path) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    // SAFETY: `statfs` consists of integers: all zero bytes are a valid value.
-    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the path ends with a zero byte, and `found` is ours to write.
-    let done = unsafe { libc::statfs(path.as_ptr(), &raw mut found) } == 0;
-    done && found.f_type as libc::c_long & 0xffff_ffff == MAGIC
+    filesystem::kind(path) == Some(filesystem::BPF)
 }
 
 /// Mounts a BPF file system of our own.

@@ -62,7 +62,7 @@ impl Journal {
         let pid = std::process::id();
         let content = Content {
             version: VERSION,
-            boot: clock::boot_id()?,
+            boot: clock::boot_of(directory)?,
             namespace,
             cookie: clock::netns_cookie()?,
             device: device.to_owned(),

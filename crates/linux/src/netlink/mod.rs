@@ -85,6 +85,9 @@ impl Host {
     pub async fn update(&mut self, plan: HostPlan) -> Result<(), SetupError> {
         let (device, journal_directory) = (self.plan.device.clone(), self.plan.journal_directory.clone());
         self.plan = HostPlan { device, journal_directory, ..plan };
+        // Once on it stays on until the end.
+        let forwarding = self.forwarding();
+        self.make(forwarding).await?;
         self.refresh().await
     }
 
@@ -137,12 +140,7 @@ impl Host {
     async fn build(&mut self) -> Result<(), SetupError> {
         let addresses = self.addresses().await?;
         self.prepare_device(&addresses).await?;
-        let mut changes = Vec::new();
-        if self.plan.forwarding {
-            for family in Family::BOTH {
-                changes.extend(self.turn_forwarding_on(family));
-            }
-        }
+        let mut changes = self.forwarding();
         let device = &self.plan.device;
         if self.plan.loop_rules {
             changes.extend(Family::BOTH.map(|family| Change::Rules { family, device: device.clone() }));
@@ -192,6 +190,14 @@ impl Host {
             self.warnings.push(Warning::StrictReversePath);
         }
         Ok(())
+    }
+
+    /// What turns forwarding on, if the plan wants it.
+    fn forwarding(&mut self) -> Vec<Change> {
+        if !self.plan.forwarding {
+            return Vec::new();
+        }
+        Family::BOTH.into_iter().filter_map(|family| self.turn_forwarding_on(family)).collect()
     }
 
     /// The change that turns forwarding on, if it is off or another instance turned it on.

@@ -22,7 +22,7 @@ use crate::cli::tables::{
     InstanceRemove, Pool4Add, Pool4Remove, To, Transport,
 };
 use crate::failure::Failure;
-use crate::jool;
+use crate::start;
 
 /// Entries that are counted before it is asked whether they may go.
 const COUNTED_MAX: usize = 10_000;
@@ -58,7 +58,7 @@ pub(crate) async fn ensure_running(remote: &Remote, to: &To) -> Result<(), Troub
         return Err(Trouble::no_daemon()
             .help(format!("`xlat run` starts one, with name = \"{device}\" under [device] in its file")));
     }
-    Ok(waiting("starting the daemon", jool::start_daemon(&remote.client)).await?)
+    Ok(waiting("starting the daemon", start::start(&remote.client)).await?)
 }
 
 /// How instances of ours are kept for Jool's commands, which allow one of the first kind only.

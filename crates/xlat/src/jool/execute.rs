@@ -11,9 +11,10 @@ use xlat_control::api::{
 use xlat_control::{Change, Client, ClientError, DEFAULT_DEVICE, path};
 
 use super::command::{Command, Format, instance_name};
-use super::fail::{Fail, INVALID};
+use super::fail::{Fail, INVALID, UNREACHABLE};
 use super::names::node;
-use super::{Program, read_file, show, start, stats, values};
+use super::{Program, read_file, show, stats, values};
+use crate::start;
 
 /// Tables of state of at most so many rows are printed in Jool's order; longer ones as they come, which needs no memory.
 const SORTED_MAX: usize = 65_536;
@@ -173,7 +174,9 @@ impl Session {
     async fn ensure_running(&self) -> Result<(), Fail> {
         match self.client.get::<Status>("/v1/status").await {
             Ok(_) => Ok(()),
-            Err(ClientError::Unreachable(_)) => start::start(&self.client).await,
+            Err(ClientError::Unreachable(_)) => start::start(&self.client).await.map_err(|failure| {
+                Fail::client(format!("cannot start the xlat daemon: {failure}"), UNREACHABLE)
+            }),
             Err(other) => Err(other.into()),
         }
     }

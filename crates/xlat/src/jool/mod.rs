@@ -10,7 +10,6 @@ mod keyword;
 mod names;
 mod options;
 mod show;
-mod start;
 mod stats;
 mod switches;
 mod values;
@@ -56,11 +55,6 @@ impl Program {
             Self::JoolSiit => Translator::Siit,
         }
     }
-}
-
-/// Starts a daemon without any instance, and waits until it answers.
-pub(crate) async fn start_daemon(client: &xlat_control::Client) -> Result<(), crate::failure::Failure> {
-    start::start(client).await.map_err(|fail| crate::failure::Failure::new(fail.stderr.trim_end()))
 }
 
 /// Runs one command line, without the program's name.

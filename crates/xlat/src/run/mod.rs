@@ -271,6 +271,12 @@ impl Daemon {
             Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string()))
         })?;
         log_findings(&loaded.warnings.list);
+        // Rather a file that was cut off than the wish to end everything.
+        if loaded.config.instances.is_empty() && !self.config.instances.is_empty() {
+            return Err(Error::invalid(
+                "the file has no instance any more: to end translation, use `xlat stop` or `instance flush`",
+            ));
+        }
         let found = host::check(&loaded, &addresses, self.kernel.as_ref().err().map(String::as_str));
         log_findings(&found);
         Error::among(&found).map_or(Ok(()), Err)?;
@@ -537,6 +543,8 @@ fn plan(config: &Config, addresses: &HostAddresses, state_dir: Option<&Path>) ->
     plan.proxied4 = needed.proxied4;
     plan.proxied6 = needed.proxied6;
     plan.proxy_interface = device.proxy_interface.clone();
+    // A host does not become a router because a daemon waits there for something to do.
+    plan.forwarding = !config.instances.is_empty();
     if let Some(folder) = state_dir {
         plan.journal_directory = folder.to_owned();
     }
