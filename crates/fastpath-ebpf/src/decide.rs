@@ -66,12 +66,7 @@ pub fn six_to_four<const DEVICE: bool, C: Forget>(
     if !is_ours && !may_steer {
         return Err(Stop::Pass(Counter::Passed));
     }
-    let read = || -> Result<_, Counter> {
-        let header = Header6::read(frame.view, frame.len)?;
-        let upper = header.upper(frame.view, frame.gso_size != 0)?;
-        Ok((header, upper))
-    };
-    let (header, upper) = match read() {
+    let (header, upper) = match read6(frame) {
         Ok(read) => read,
         Err(reason) => return Err(unreadable6(config, frame.view, is_ours, frame.context.forget_reason(reason))),
     };
@@ -122,12 +117,7 @@ pub fn four_to_six<const DEVICE: bool, C: Forget>(
     {
         return Err(Stop::Pass(reason));
     }
-    let read = || -> Result<_, Counter> {
-        let header = Header4::read(frame.view, frame.len)?;
-        let upper = header.upper(frame.view, frame.gso_size != 0)?;
-        Ok((header, upper))
-    };
-    let (header, upper) = match read() {
+    let (header, upper) = match read4(frame) {
         Ok(read) => read,
         Err(reason) => return Err(unreadable4(config, dst, is_ours, frame.context.forget_reason(reason))),
     };
@@ -154,6 +144,23 @@ pub fn four_to_six<const DEVICE: bool, C: Forget>(
         return Err(Stop::Up(Counter::TooBig));
     }
     Ok(Decision { header, upper, plan, hops, on_wire, now })
+}
+
+/// The headers of an IPv6 packet. Inlined: a `Result` that a function returns through memory is not written wholly, and may be
+/// read so, which verifiers before Linux 6.3 do not allow.
+#[inline(always)]
+fn read6<C>(frame: &Frame<C>) -> Result<(Header6, Upper), Counter> {
+    let header = Header6::read(frame.view, frame.len)?;
+    let upper = header.upper(frame.view, frame.gso_size != 0)?;
+    Ok((header, upper))
+}
+
+/// The headers of an IPv4 packet, likewise.
+#[inline(always)]
+fn read4<C>(frame: &Frame<C>) -> Result<(Header4, Upper), Counter> {
+    let header = Header4::read(frame.view, frame.len)?;
+    let upper = header.upper(frame.view, frame.gso_size != 0)?;
+    Ok((header, upper))
 }
 
 /// A packet that cannot be repeated: it goes up if it is ours, which by its destination an EAM entry may say too.
