@@ -1,7 +1,6 @@
 //! `xlat check`: what is wrong with a configuration, and what this host offers.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use xlat_config::{Config, Hint, load_file};
@@ -9,6 +8,7 @@ use xlat_linux::netlink::watch;
 use xlat_linux::probe::{self, Probe};
 
 use crate::cli::Check;
+use crate::commands::output::print;
 use crate::failure::{Failure, Outcome};
 use crate::host;
 
@@ -51,7 +51,7 @@ pub(crate) fn check(arguments: &Check) -> Outcome<ExitCode> {
             writeln!(text, "xlat cannot run here as this user.")?;
         }
     }
-    io::stdout().write_all(text.as_bytes())?;
+    print(&text)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -31,9 +31,7 @@ pub(crate) fn completions(shell: Shell) -> Outcome {
 
 /// Prints the OpenAPI document.
 pub(crate) fn openapi() -> Outcome {
-    let mut text = serde_json::to_vec_pretty(&xlat_control::document())?;
-    text.push(b'\n');
-    Ok(print(&String::from_utf8_lossy(&text))?)
+    Ok(print(&format!("{}\n", serde_json::to_string_pretty(&xlat_control::document())?))?)
 }
 
 /// Prints the main manual page, or writes all pages to `folder`, which is made if need be.

@@ -2,16 +2,21 @@
 //! without a daemon.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
+use xlat_config::notation::show_duration;
+use xlat_control::api;
 use xlat_fastpath::count::Counter;
 use xlat_linux::clock;
 use xlat_linux::fastpath::{self, Attachment, Hook, Maps, Pins};
 use xlat_linux::netlink::{self, Owner, watch};
 
 use crate::cli;
+use crate::cli::tables::To;
+use crate::commands::output::print;
+use crate::commands::remote::Remote;
 use crate::failure::{Failure, Outcome};
 
 /// All there is to say.
@@ -27,6 +32,12 @@ struct Daemon {
     pid: Option<u32>,
     /// What it set up on the host is still there.
     host_is_set_up: bool,
+    /// What it says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    says: Option<api::Status>,
+    /// Why it says nothing, though it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -87,19 +98,36 @@ pub(crate) fn status(arguments: &cli::Status) -> Outcome<ExitCode> {
         Ok(None) => Kernel::None { unavailable: "nothing of xlat is in the kernel here".to_owned() },
         Err(failure) => Kernel::None { unavailable: failure.to_string() },
     };
-    let daemon = match owner {
-        Some(Owner { pid, alive }) => Daemon { pid: alive.then_some(pid), host_is_set_up: true },
-        None => Daemon { pid: None, host_is_set_up: false },
+    let (says, silent) = ask(which)?;
+    let (alive, host_is_set_up) = match owner {
+        Some(Owner { pid, alive }) => (alive.then_some(pid), true),
+        None => (None, false),
     };
-    let running = daemon.pid.is_some();
+    // It answers also those who may not read its notes, or look for them elsewhere.
+    let pid = says.as_ref().map(|says| says.pid).or(alive);
+    let daemon = Daemon { pid, host_is_set_up, says, silent };
+    let running = daemon.pid.is_some() || daemon.silent.is_some();
     let status = Status { daemon, kernel };
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&status)?)
     } else {
         status.text()?
     };
-    io::stdout().write_all(text.as_bytes())?;
+    print(&text)?;
     Ok(if running { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// What the daemon says of itself, or why it does not.
+fn ask(which: &cli::Which) -> Outcome<(Option<api::Status>, Option<String>)> {
+    let to = To { device: Some(which.device.clone()), ..To::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async { Remote::new(&to).get("/v1/status").await });
+    runtime.shutdown_background();
+    Ok(match answer {
+        Ok(says) => (Some(says), None),
+        Err(trouble) if trouble.is_no_daemon() => (None, None),
+        Err(trouble) => (None, Some(trouble.to_string())),
+    })
 }
 
 fn look(which: &cli::Which) -> Outcome<Option<Programs>> {
@@ -168,17 +196,52 @@ impl Status {
     fn text(&self) -> Outcome<String> {
         let mut text = String::new();
         match (self.daemon.pid, self.daemon.host_is_set_up) {
-            (Some(pid), _) => writeln!(text, "daemon    runs, process {pid}")?,
+            (Some(pid), _) => {
+                writeln!(text, "daemon    runs, process {pid}")?;
+                if let Some(says) = &self.daemon.says {
+                    own(&mut text, says)?;
+                }
+            }
+            (None, _) if self.daemon.silent.is_some() => writeln!(text, "daemon    runs")?,
             (None, true) => {
                 writeln!(text, "daemon    does not run; what it set up is still there (xlat stop --flush)")?;
             }
             (None, false) => writeln!(text, "daemon    does not run")?,
         }
+        if let Some(silent) = &self.daemon.silent {
+            writeln!(text, "          it does not say more: {silent}")?;
+        }
         match &self.kernel {
             Kernel::None { unavailable } => writeln!(text, "kernel    {unavailable}")?,
-            Kernel::Some(programs) => programs.write(&mut text, self.daemon.pid.is_some())?,
+            Kernel::Some(programs) => {
+                programs.write(&mut text, self.daemon.pid.is_some() || self.daemon.silent.is_some())?
+            }
         }
         Ok(text)
+    }
+}
+
+/// What a daemon says of itself, for a person.
+fn own(text: &mut String, says: &api::Status) -> std::fmt::Result {
+    let since = show_duration(Duration::from_secs(says.uptime));
+    let instances = match says.instances {
+        1 => "1 instance".to_owned(),
+        several => format!("{several} instances"),
+    };
+    writeln!(text, "          release {}, for {since}, {instances}, {} workers", says.version, says.workers)?;
+    match (&says.file, says.differs_from_file) {
+        (Some(file), false) => writeln!(text, "          configuration as in {file}"),
+        (Some(file), true) => {
+            writeln!(
+                text,
+                "          configuration not as in {file} (xlat diff {file}; xlat export keeps it)"
+            )
+        }
+        (None, _) => writeln!(text, "          configuration by commands only (xlat export keeps it)"),
+    }?;
+    match &says.no_fast_path {
+        Some(why) => writeln!(text, "          every packet goes through the daemon: {why}"),
+        None => Ok(()),
     }
 }
 

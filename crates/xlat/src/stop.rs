@@ -1,6 +1,5 @@
 //! `xlat stop`: ends the daemon of this network namespace, and with `--flush` everything that goes on without it.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use xlat_linux::netlink::{self, Owner};
 use xlat_linux::tun::Tun;
 
 use crate::cli;
+use crate::commands::output::print;
 use crate::failure::{Failure, Outcome};
 use crate::run::snapshot::Snapshot;
 
@@ -47,7 +47,7 @@ pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
         );
     }
     let text = if did.is_empty() { "nothing of xlat runs here".to_owned() } else { did.join("; ") };
-    writeln!(io::stdout(), "{text}")?;
+    print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! Why a command did not do what it was told, for a person or as JSON, and the exit code that goes with it.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -86,6 +87,12 @@ impl Trouble {
             Some(help) => writeln!(io::stderr(), "  help: {help}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error.what)
     }
 }
 

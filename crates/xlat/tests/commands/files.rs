@@ -62,7 +62,9 @@ fn what_is_in_force_and_what_a_file_would_change() {
     assert_eq!(scene.stdout("export"), FILE);
     assert_eq!(scene.stdout("diff xlat.toml"), "");
 
+    assert!(scene.stdout("status").contains("configuration as in "));
     scene.stdout("global update udp-timeout 0:10:00");
+    assert!(scene.stdout("status").contains("configuration not as in "));
     scene.stdout("pool4 add 203.0.113.3 --tcp");
     scene.stdout("siit --eam 198.51.100.8=2001:db8::8 --name edge");
     let exported = scene.stdout("export");
