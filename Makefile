@@ -20,7 +20,7 @@ INSTALLED_TOOLS = mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter
 BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool
 
 .DEFAULT_GOAL = help
-.PHONY: help build demo test lint bench fuzz bpf bpf-check install-deps install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
+.PHONY: help build demo test lint bench fuzz bpf bpf-check kernels install-deps install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ bpf-check: ## whether the committed kernel programs are those of their sources
 	@echo "== bpf-check"
 	crates/fastpath-ebpf/build.sh --check
 	PROGRAM=bench crates/fastpath-ebpf/build.sh --check
+
+kernels: ## other kernels in an emulator, xlat played on each (KERNELS="5.10 6.1 6.12"; takes long)
+	@echo "== kernels"
+	tests/kernels/run.sh $(KERNELS)
 
 install-deps: ## the programs that demo and tests use (apt)
 	@$(call install_missing,$(TOOLS))

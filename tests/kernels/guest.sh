@@ -25,7 +25,6 @@ step() {
 }
 
 step check xlat check /root/nat64.toml
-step programs verify /root/xlat.bpf.o
 step packets differential --test-threads 1
 step nat64 xlat demo --bytes 5M nat64
 step siit xlat demo --bytes 5M siit
