@@ -69,7 +69,7 @@ impl End {
         if packet.partial.is_some() {
             shift(6, ETHERNET as u16);
         }
-        let linear = if linear == 0 { 0 } else { linear + ETHERNET };
+        let linear = if linear == 0 { 0 } else { linear.min(packet.bytes.len()) + ETHERNET };
         header[2..4].copy_from_slice(&(linear as u16).to_ne_bytes());
         let kind = ETHERTYPES[usize::from(packet.bytes[0] >> 4 == 6)];
         let bytes = [&header[..], &self.link, &kind.to_be_bytes(), &packet.bytes].concat();
@@ -154,13 +154,13 @@ impl Wish {
             partial: !is_whole || random.once_in(2),
             options,
             dont_fragment: on_wire > 1200 || !random.once_in(3),
-            linear: random.one(&[0, 60, 72, 200, 5000]).min(40 + payload),
+            linear: random.one(&[0, 60, 72, 200, 5000]),
         }
     }
 
-    /// True if the program may hand it to the daemon: what it does not repeat.
-    fn may_go_up(&self) -> bool {
-        self.options || self.protocol == UDP && self.segment.is_some() || self.flags & 7 != 0
+    /// True for what the program hands to the daemon because the kernel's helper does not convert it.
+    fn is_udp_aggregate(&self) -> bool {
+        self.protocol == UDP && self.segment.is_some()
     }
 
     /// The packet, with any content.
@@ -330,7 +330,7 @@ fn play(seed: u64, kind: &str, output: &str, ingress: &str) {
     engine.configure(&config, &host).unwrap();
     let ends = [End::new(&a, (&t, "eth0")), End::new(&v, (&t, "eth1"))];
     let is_siit = kind == "siit";
-    let mut scene = Scene { engine, random: Random::new(seed), is_siit, ends, xlat };
+    let mut scene = Scene { engine, random: Random::new(seed << 8), is_siit, ends, xlat };
 
     let plain = Wish {
         from6: true,
@@ -356,23 +356,37 @@ fn play(seed: u64, kind: &str, output: &str, ingress: &str) {
     }
     let before = (handed_over(&scene.xlat), scene.xlat.kernel_packets());
     let count = std::env::var("XLAT_PACKETS").ok().and_then(|count| count.parse().ok()).unwrap_or(PACKETS);
-    let mut may_go_up = 0;
+    let mut aggregates = 0;
     for _ in 0..count {
         let wish = Wish::any(&mut scene.random);
-        may_go_up += u64::from(wish.may_go_up());
+        aggregates += u64::from(wish.is_udp_aggregate());
         scene.check(wish, &name);
     }
-    let handed_over = handed_over(&scene.xlat) - before.0;
-    let counters = &scene.xlat.status()["kernel"]["counters"];
-    assert!(handed_over <= may_go_up, "{name}: {handed_over} of {may_go_up} handed up: {counters}");
+    let [up_gso, up_others] = handed_over(&scene.xlat);
+    let up = [up_gso - before.0[0], up_others - before.0[1]];
+    assert!(
+        up[0] <= aggregates && up[1] == 0,
+        "{name}: {up:?} handed up, of {aggregates}: {}",
+        scene.xlat.status()
+    );
     let segments = scene.xlat.kernel_packets() - before.1;
-    println!("{name}: {count} packets, {handed_over} through the daemon, {segments} segments in the kernel");
+    println!("{name}: {count} packets, {aggregates} UDP aggregates, {segments} segments in the kernel");
     assert!(segments > count as u64, "{name}: {segments} segments");
     scene.xlat.stop();
 }
 
-fn handed_over(xlat: &Xlat) -> u64 {
-    xlat.status()["kernel"]["handed_over"].as_u64().unwrap()
+/// Packets handed to the daemon because they are aggregates, and for reasons that no packet of the test gives. Not counted: those
+/// with options, and ICMP, which the kernel itself sends, too (groups, routers).
+fn handed_over(xlat: &Xlat) -> [u64; 2] {
+    let status = xlat.status();
+    let counters = status["kernel"]["counters"].as_array().unwrap();
+    let sum = |wanted: fn(&str) -> bool| {
+        let those = counters.iter().filter(|counter| wanted(counter["name"].as_str().unwrap()));
+        those.map(|counter| counter["count"].as_u64().unwrap()).sum()
+    };
+    let others =
+        |name: &str| name.starts_with("up-") && !["up-gso", "up-options", "up-icmp-other"].contains(&name);
+    [sum(|name| name == "up-gso"), sum(others)]
 }
 
 #[test]
