@@ -81,7 +81,7 @@ pub(crate) struct ProtocolFlags {
     protocol: Option<Protocol>,
     /// The same as --protocol tcp
     #[arg(short, long, group = "one-protocol")]
-    tcp: bool,
+    pub(crate) tcp: bool,
     /// The same as --protocol udp
     #[arg(short, long, group = "one-protocol")]
     udp: bool,
@@ -241,14 +241,14 @@ pub(crate) struct Pool4 {
     #[command(subcommand)]
     pub(crate) operation: Option<Pool4Operation>,
     #[command(flatten)]
-    pub(crate) display: ProtocolDisplay,
+    pub(crate) display: Pool4Display,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pool4Operation {
     /// Show the IPv4 transport addresses that mask the clients
     #[command(after_help = "Examples:\n  xlat pool4 display\n  xlat pool4 display --tcp --json")]
-    Display(ProtocolDisplay),
+    Display(Pool4Display),
     /// Add transport addresses
     #[command(
         after_help = "Examples:\n  xlat pool4 add 203.0.113.2\n  xlat pool4 add 203.0.113.0/28 1024-65535 --udp --mark 7"
@@ -262,14 +262,6 @@ pub(crate) enum Pool4Operation {
     /// Remove all transport addresses, with all that uses them
     #[command(after_help = "Examples:\n  xlat pool4 flush\n  xlat pool4 flush --yes")]
     Flush(Ending),
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ProtocolDisplay {
-    #[command(flatten)]
-    pub(crate) show: Show,
-    #[command(flatten)]
-    pub(crate) protocol: ProtocolFlags,
 }
 
 /// A block of transport addresses.
@@ -328,14 +320,50 @@ pub(crate) struct StateDisplay {
     /// Only what has this port or identifier, on whichever side
     #[arg(long, value_name = "NUMBER")]
     pub(crate) port: Option<u16>,
+    /// Go on behind this row: the last `cursor` of an earlier answer of --json; needs the protocol
+    #[arg(long, value_name = "CURSOR", requires = "one-protocol")]
+    pub(crate) after: Option<String>,
     /// Accepted for Jool's sake: names are never looked up
     #[arg(long, hide = true)]
     pub(crate) numeric: bool,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BibDisplay {
+    #[command(flatten)]
+    pub(crate) state: StateDisplay,
+    /// Only what the operator made
+    #[arg(long = "static", conflicts_with = "is_dynamic")]
+    pub(crate) is_static: bool,
+    /// Only what traffic made
+    #[arg(long = "dynamic")]
+    pub(crate) is_dynamic: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SessionDisplay {
+    #[command(flatten)]
+    pub(crate) table: StateDisplay,
+    /// Only TCP sessions in this state, such as ESTABLISHED or TRANS
+    #[arg(long, value_name = "STATE", conflicts_with_all = ["udp", "icmp"])]
+    pub(crate) state: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Pool4Display {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    #[command(flatten)]
+    pub(crate) protocol: ProtocolFlags,
+    /// Only what packets with this firewall mark use
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) mark: Option<u32>,
+}
+
 const BIB_EXAMPLES: &str = "\
 Examples:
   xlat bib --within 2001:db8::8
+  xlat bib --static
   xlat bib add 2001:db8::8#80 203.0.113.2#80 --tcp    reach a server behind the translator
   xlat bib remove 203.0.113.2#80 --tcp";
 
@@ -345,7 +373,7 @@ pub(crate) struct Bib {
     #[command(subcommand)]
     pub(crate) operation: Option<BibOperation>,
     #[command(flatten)]
-    pub(crate) display: StateDisplay,
+    pub(crate) display: BibDisplay,
 }
 
 #[derive(Debug, Subcommand)]
@@ -354,7 +382,7 @@ pub(crate) enum BibOperation {
     #[command(
         after_help = "Examples:\n  xlat bib display --tcp\n  xlat bib display --within 203.0.113.2 --port 443 --json"
     )]
-    Display(StateDisplay),
+    Display(BibDisplay),
     /// Make a static entry
     #[command(after_help = "Examples:\n  xlat bib add 2001:db8::8#80 203.0.113.2#80 --tcp")]
     Add(BibAdd),
@@ -398,7 +426,7 @@ pub(crate) enum Transport {
 const SESSION_EXAMPLES: &str = "\
 Examples:
   xlat session --watch
-  xlat session --within 2001:db8::/64 --tcp
+  xlat session --within 2001:db8::/64 --state ESTABLISHED
   xlat session --json > sessions.jsonl";
 
 #[derive(Debug, Args)]
@@ -407,7 +435,7 @@ pub(crate) struct Session {
     #[command(subcommand)]
     pub(crate) operation: Option<SessionOperation>,
     #[command(flatten)]
-    pub(crate) display: StateDisplay,
+    pub(crate) display: SessionDisplay,
 }
 
 #[derive(Debug, Subcommand)]
@@ -416,7 +444,7 @@ pub(crate) enum SessionOperation {
     #[command(
         after_help = "Examples:\n  xlat session display --udp --limit 20\n  xlat session display --watch 1 --port 443"
     )]
-    Display(StateDisplay),
+    Display(SessionDisplay),
 }
 
 // EAMT and denylist4.

@@ -9,19 +9,21 @@ use xlat_control::api::{
 };
 
 use super::output::{Form, Printer, Stdout, is_terminal, print};
-use super::remote::{Remote, Target};
+use super::remote::{Remote, Target, escaped};
 use super::rows::{self, Count, Explained};
 use super::trouble::Trouble;
 use super::{paint, rows::options};
-use crate::cli::tables::{AddressQuery, ProtocolDisplay, Show, StateDisplay, StatsDisplay};
+use crate::cli::tables::{
+    AddressQuery, BibDisplay, Pool4Display, SessionDisplay, Show, StateDisplay, StatsDisplay,
+};
 
 /// What is shown.
 pub(crate) enum View {
     Instances(Show),
     Global(Show),
-    Pool4(ProtocolDisplay),
-    Bib(StateDisplay),
-    Session(StateDisplay),
+    Pool4(Pool4Display),
+    Bib(BibDisplay),
+    Session(SessionDisplay),
     Eamt(Show),
     Denylist4(Show),
     Stats(StatsDisplay),
@@ -32,7 +34,8 @@ impl View {
         match self {
             Self::Instances(show) | Self::Global(show) | Self::Eamt(show) | Self::Denylist4(show) => show,
             Self::Pool4(display) => &mut display.show,
-            Self::Bib(display) | Self::Session(display) => &mut display.show,
+            Self::Bib(display) => &mut display.state.show,
+            Self::Session(display) => &mut display.table.show,
             Self::Stats(display) => &mut display.show,
         }
     }
@@ -95,28 +98,42 @@ async fn once(remote: &Remote, view: &View, out: impl Write, is_painted: bool) -
             printer.tables(remote, ["/v1/instances".to_owned()], Some(is_wanted)).await
         }
         View::Global(show) => global(remote, show, out, is_painted).await,
-        View::Pool4(ProtocolDisplay { show, protocol }) => {
+        View::Pool4(Pool4Display { show, protocol, mark }) => {
             let target = remote.target(&show.to, only).await?;
-            let path = |protocol| Remote::path(&target, &format!("pool4?protocol={}", word(protocol)));
+            let mark = mark.map(|mark| format!("&mark={mark}")).unwrap_or_default();
+            let part = part(show);
+            let path =
+                |protocol| Remote::path(&target, &format!("pool4?protocol={}{mark}{part}", word(protocol)));
             let mut printer = Printer::new(out, show, is_painted);
             printer.tables(remote, protocol.all().into_iter().map(path), all::<Pool4Row>()).await
         }
-        View::Bib(display) => {
-            let target = remote.target(&display.show.to, only).await?;
-            let mut printer = Printer::new(out, &display.show, is_painted);
-            printer.tables(remote, paths(&target, "bib", display), all::<BibRow>()).await
+        View::Bib(BibDisplay { state, is_static, is_dynamic }) => {
+            let target = remote.target(&state.show.to, only).await?;
+            let made = match (is_static, is_dynamic) {
+                (true, _) => "&static=true",
+                (_, true) => "&static=false",
+                (false, false) => "",
+            };
+            let mut printer = Printer::new(out, &state.show, is_painted);
+            printer.tables(remote, paths(&target, "bib", state, made), all::<BibRow>()).await
         }
-        View::Session(display) => {
-            let target = remote.target(&display.show.to, only).await?;
-            let mut printer = Printer::new(out, &display.show, is_painted);
-            printer.tables(remote, paths(&target, "sessions", display), all::<SessionRow>()).await
+        View::Session(SessionDisplay { table, state }) => {
+            let target = remote.target(&table.show.to, only).await?;
+            let state = state.as_ref().map(|state| format!("&state={}", escaped(&state.to_uppercase())));
+            // Only TCP has states.
+            let mut table = table.clone();
+            table.protocol.tcp |= state.is_some();
+            let paths = paths(&target, "sessions", &table, state.as_deref().unwrap_or_default());
+            let mut printer = Printer::new(out, &table.show, is_painted);
+            printer.tables(remote, paths, all::<SessionRow>()).await
         }
         View::Eamt(show) => {
-            let path = Remote::path(&remote.target(&show.to, only).await?, "eamt");
+            let path = Remote::path(&remote.target(&show.to, only).await?, &format!("eamt?{}", part(show)));
             Printer::new(out, show, is_painted).tables(remote, [path], all::<Eam>()).await
         }
         View::Denylist4(show) => {
-            let path = Remote::path(&remote.target(&show.to, only).await?, "denylist4");
+            let target = remote.target(&show.to, only).await?;
+            let path = Remote::path(&target, &format!("denylist4?{}", part(show)));
             Printer::new(out, show, is_painted).tables(remote, [path], all::<Denied>()).await
         }
         View::Stats(StatsDisplay { show, all, explain }) => {
@@ -151,11 +168,18 @@ pub(crate) fn word(protocol: Protocol) -> &'static str {
     }
 }
 
+/// The part of a table that is wanted, for a query.
+fn part(show: &Show) -> String {
+    show.limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default()
+}
+
 /// The paths of a table of state, protocol by protocol.
-fn paths(target: &Target, table: &str, display: &StateDisplay) -> Vec<String> {
+fn paths(target: &Target, table: &str, display: &StateDisplay, more: &str) -> Vec<String> {
     let within = display.within.map(|within| format!("&within={within}")).unwrap_or_default();
     let port = display.port.map(|port| format!("&port={port}")).unwrap_or_default();
-    let path = |protocol| Remote::path(target, &format!("{table}?protocol={}{within}{port}", word(protocol)));
+    let after = display.after.as_ref().map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
+    let rest = format!("{within}{port}{after}{more}{}", part(&display.show));
+    let path = |protocol| Remote::path(target, &format!("{table}?protocol={}{rest}", word(protocol)));
     display.protocol.all().into_iter().map(path).collect()
 }
 

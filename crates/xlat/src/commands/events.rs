@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::output::Stdout;
 use super::paint;
-use super::remote::Remote;
+use super::remote::{Remote, escaped};
 use super::trouble::Trouble;
 use crate::cli::files::Events;
 
@@ -51,14 +51,4 @@ fn line(event: &Map<String, Value>, is_painted: bool) -> String {
         let _ = write!(text, " {dim}{key}={dim:#}{}", word(value));
     }
     text
-}
-
-/// For a query.
-fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    text.bytes().fold(String::new(), |mut text, byte| {
-        // As above.
-        let _ = if plain(byte) { write!(text, "{}", char::from(byte)) } else { write!(text, "%{byte:02X}") };
-        text
-    })
 }

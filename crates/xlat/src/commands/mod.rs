@@ -81,14 +81,14 @@ fn to(command: &mut Control) -> Option<&mut To> {
             Some(Pool4Operation::Flush(ending)) => &mut ending.to,
         },
         Control::Bib(mode) => match &mut mode.operation {
-            None => &mut mode.display.show.to,
-            Some(BibOperation::Display(display)) => &mut display.show.to,
+            None => &mut mode.display.state.show.to,
+            Some(BibOperation::Display(display)) => &mut display.state.show.to,
             Some(BibOperation::Add(add)) => &mut add.to,
             Some(BibOperation::Remove(remove)) => &mut remove.ending.to,
         },
         Control::Session(mode) => match &mut mode.operation {
-            None => &mut mode.display.show.to,
-            Some(SessionOperation::Display(display)) => &mut display.show.to,
+            None => &mut mode.display.table.show.to,
+            Some(SessionOperation::Display(display)) => &mut display.table.show.to,
         },
         Control::Eamt(mode) => match &mut mode.operation {
             None => &mut mode.show.to,

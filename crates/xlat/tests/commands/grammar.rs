@@ -32,7 +32,9 @@ const NAT64: &str = "
     bib --within 2001:db8::8
     bib --within 2001:db8::9
     bib --json --port 80
-    bib --csv --no-headers
+    bib --csv --no-headers --static
+    bib --after x
+    bib --after nonsense --tcp
     bib remove 203.0.113.2#80 --protocol tcp
     bib remove 203.0.113.2#80 --protocol tcp
     session
@@ -127,6 +129,11 @@ fn traffic_is_seen_and_not_ended_unasked() {
         ("session --no-headers --within 203.0.113.16", 1),
         ("session --no-headers --within 2001:db8:1::/64", 0),
         ("bib --no-headers", 1),
+        ("bib --no-headers --static", 0),
+        ("bib --no-headers --dynamic", 1),
+        ("session --no-headers --state established", 0),
+        ("pool4 --no-headers --mark 0 --limit 2", 2),
+        ("pool4 --no-headers --mark 1", 0),
     ] {
         assert_eq!(scene.stdout(line).lines().count(), rows, "{line}");
     }
