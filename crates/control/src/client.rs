@@ -121,6 +121,20 @@ impl Client {
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
+        self.send(method, path, "application/json", Full::new(body)).await
+    }
+
+    /// One request with any body.
+    pub(crate) async fn send<B>(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: B,
+    ) -> Result<Incoming, ClientError>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+    {
         let stream = socket::connect(&self.device).map_err(ClientError::Unreachable)?;
         let stream = UnixStream::from_std(stream).map_err(ClientError::Unreachable)?;
         let server = stream.peer_cred().map_err(ClientError::Unreachable)?.uid();
@@ -134,8 +148,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "xlat")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
+            .header("content-type", kind)
+            .body(body)
             .map_err(broken)?;
         let answer = sender.send_request(request).await.map_err(broken)?;
         if answer.status() == StatusCode::OK {
@@ -220,6 +234,6 @@ impl Lines {
     }
 }
 
-fn broken(why: impl std::fmt::Display) -> ClientError {
+pub(crate) fn broken(why: impl std::fmt::Display) -> ClientError {
     ClientError::Broken(why.to_string())
 }

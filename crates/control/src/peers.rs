@@ -1,11 +1,11 @@
 //! `.../synchronisation`: how proxies between translators get and bring messages about sessions (`sync.rs`). Both are streams
 //! without end.
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 

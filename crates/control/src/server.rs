@@ -20,13 +20,14 @@ use tokio::sync::{Mutex, Semaphore};
 use xlat_config::{Config, Kind};
 use xlat_engine::{Engine, View};
 
-use crate::api::{Changes, REQUEST_BYTES_MAX};
-use crate::capture;
+use crate::api::{Changes, Counter, REQUEST_BYTES_MAX};
 use crate::door::{Admitted, Door};
 use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::endpoints;
 use crate::error::{Blame, Error, errno};
 use crate::extract::Named;
+use crate::peers::Peers;
+use crate::{capture, events};
 
 /// How long the head of a request may take, also when a connection is kept for the next one.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -56,6 +57,19 @@ pub trait Daemon: Send + Sync + 'static {
     ///
     /// Where too many look already.
     fn capture(&self, wanted: capture::Wanted) -> Result<capture::Source, Error>;
+
+    /// Begins to tell of what happens.
+    ///
+    /// # Errors
+    ///
+    /// Where too many listen already.
+    fn events(&self, wanted: events::Wanted) -> Result<events::Source, Error>;
+
+    /// What it shares with other translators.
+    fn peers(&self) -> &dyn Peers;
+
+    /// Counters of the log of flows.
+    fn log_counters(&self) -> Vec<Counter>;
 
     /// The name of the interface with this index.
     fn interface_name(&self, index: u32) -> Option<String>;

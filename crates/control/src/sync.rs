@@ -157,7 +157,8 @@ impl Record {
     }
 
     fn session(&self) -> Result<SessionInfo, NoMessage> {
-        let protocol = *Protocol::ALL.get(usize::from(self.protocol)).ok_or(NoMessage::Value("a protocol"))?;
+        let protocol =
+            *Protocol::ALL.get(usize::from(self.protocol)).ok_or(NoMessage::Value("a protocol"))?;
         let state = *STATES.get(usize::from(self.state)).ok_or(NoMessage::Value("a TCP state"))?;
         let timer = *TIMERS.get(usize::from(self.timer)).ok_or(NoMessage::Value("a timer"))?;
         let fits = match timer {

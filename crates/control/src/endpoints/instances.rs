@@ -55,5 +55,10 @@ async fn global(
 ))]
 async fn statistics(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Response, Error> {
     let (_, _, view) = shared.view(&named)?;
-    Ok(read::list(read::statistics(&view)))
+    let mut counters = read::statistics(&view);
+    if view.gauges().is_some() {
+        counters.extend(shared.daemon.peers().counters(&named.name));
+    }
+    counters.extend(shared.daemon.log_counters());
+    Ok(read::list(counters))
 }

@@ -10,9 +10,9 @@ mod tables;
 
 use utoipa::openapi::{Info, License, OpenApi, Paths, Server};
 
-use crate::capture;
 use crate::routes::Routes;
 use crate::schema::{Address, Prefix};
+use crate::{capture, events, peers};
 
 /// All of them.
 pub(crate) fn all() -> Routes {
@@ -24,6 +24,8 @@ pub(crate) fn all() -> Routes {
     let routes = instances::add(routes);
     let routes = tables::add(routes);
     let routes = changes::add(routes);
+    let routes = events::add(routes);
+    let routes = peers::add(routes);
     capture::add(routes)
 }
 

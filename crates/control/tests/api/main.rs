@@ -12,12 +12,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use xlat_config::{Config, EamEntry, Instance, Kind, Siit};
-use xlat_control::api::{Changes, Eam, Status, Translator};
+use xlat_control::api::{Changes, Counter, Eam, Status, Translator};
+use xlat_control::peers::{Messages, Peers};
 use xlat_control::{
-    About, Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, listen, path, server,
+    About, Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, events, listen, path, server,
 };
 use xlat_engine::{Engine, EngineOptions};
 use xlat_translate::policy::Hops;
+
+/// It has no stateful instance.
+impl Peers for Fake {
+    fn messages(&self, _instance: &str) -> Result<Messages, Error> {
+        Err(Error::absent("none"))
+    }
+
+    fn receive(&self, _instance: &str, _message: &[u8]) -> Result<(), Error> {
+        Err(Error::absent("none"))
+    }
+
+    fn advertise(&self, _instance: &str) -> Result<(), Error> {
+        Err(Error::absent("none"))
+    }
+
+    fn counters(&self, _instance: &str) -> Vec<Counter> {
+        Vec::new()
+    }
+}
 
 /// More than sockets and buffers hold.
 const EAMS: u32 = 100_000;
@@ -31,6 +51,19 @@ impl Daemon for Fake {
     /// Nothing is dropped here: its lines end at once.
     fn capture(&self, wanted: capture::Wanted) -> Result<capture::Source, Error> {
         Ok(capture::channel(wanted).1)
+    }
+
+    /// Nothing happens here.
+    fn events(&self, wanted: events::Wanted) -> Result<events::Source, Error> {
+        Ok(events::channel(wanted).1)
+    }
+
+    fn peers(&self) -> &dyn Peers {
+        self
+    }
+
+    fn log_counters(&self) -> Vec<Counter> {
+        Vec::new()
     }
 
     fn interface_name(&self, _index: u32) -> Option<String> {

@@ -6,13 +6,18 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use xlat_config::{Config, Kind, Place, validate};
+use xlat_control::api::Counter;
 use xlat_control::capture::{Source, Wanted};
+use xlat_control::events;
+use xlat_control::peers::Peers;
 use xlat_control::{About, Answer as Later, Blame, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::privileges::drop_thread_capabilities;
 
 use super::capture::Tap;
+use super::events::Listeners;
+use super::sync::Sync;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 
@@ -58,12 +63,14 @@ impl Control {
         tap: Arc<Tap>,
         addresses: watch::Receiver<HostAddresses>,
         about: About,
+        (listeners, sync): (Listeners, Sync),
     ) -> Self {
         let (sender, requests) = mpsc::channel(WAITING);
         let (publisher, config_now) =
             watch::channel(InForce { config: Arc::new(config.clone()), edited: false });
         let about = (about, Instant::now());
-        let api = Api { engine, tap, addresses, config: config_now, about, requests: sender };
+        let api =
+            Api { engine, listeners, sync, tap, addresses, config: config_now, about, requests: sender };
         if let Err(failure) = answer(&config.device.name, api) {
             tracing::warn!("there is no API: {failure}");
         }
@@ -163,6 +170,8 @@ fn answer(device: &str, api: Api) -> Outcome {
 /// What the server sees of the daemon.
 struct Api {
     engine: Arc<Engine>,
+    listeners: Listeners,
+    sync: Sync,
     tap: Arc<Tap>,
     addresses: watch::Receiver<HostAddresses>,
     config: watch::Receiver<InForce>,
@@ -186,6 +195,18 @@ impl Daemon for Api {
 
     fn capture(&self, wanted: Wanted) -> Result<Source, Error> {
         self.tap.open(wanted)
+    }
+
+    fn events(&self, wanted: events::Wanted) -> Result<events::Source, Error> {
+        self.listeners.open(wanted)
+    }
+
+    fn peers(&self) -> &dyn Peers {
+        &self.sync
+    }
+
+    fn log_counters(&self) -> Vec<Counter> {
+        self.listeners.counters()
     }
 
     fn interface_name(&self, index: u32) -> Option<String> {

@@ -7,7 +7,7 @@ use xlat_linux::datapath::{Handler, Origin, Transmit};
 use xlat_packet::Buffer;
 
 use super::capture::Tap;
-use super::flow_log::Sender;
+use super::events::Sender;
 
 /// One thread's part of the engine.
 pub(super) struct DataPath {

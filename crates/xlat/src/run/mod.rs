@@ -5,11 +5,12 @@ mod capture;
 mod control;
 mod counters;
 mod data_path;
-mod flow_log;
+mod events;
 mod kernel;
 mod leftovers;
 mod service;
 pub(crate) mod snapshot;
+mod sync;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
+use xlat_control::events::What as Happened;
 use xlat_control::{About, Edit, Error};
 use xlat_engine::{Engine, EngineOptions, Routes};
 use xlat_linux::datapath::{WorkerOptions, Workers};
@@ -36,11 +38,12 @@ use crate::logging;
 use capture::Tap;
 use control::{Control, What};
 use data_path::DataPath;
-use flow_log::FlowLog;
+use events::{Events, Note, Watch};
 use kernel::Kernel;
 use leftovers::{FreshPins, Unfinished, end_kernel, end_other, open_device, take_over};
 use service::{PULSE, Service};
 use snapshot::Snapshot;
+use sync::Sync;
 
 /// What is logged when packets are translated.
 pub(crate) const READY: &str = "xlat is ready";
@@ -90,7 +93,9 @@ struct Daemon {
     host: Host,
     /// What was warned of last: the same is not said again whenever something happens to the host.
     warned: Vec<Warning>,
-    flow_log: FlowLog,
+    events: Events,
+    watch: Watch,
+    sync: Sync,
     control: Control,
     snapshot: Snapshot,
     service: Service,
@@ -142,6 +147,8 @@ impl Daemon {
         let mut unfinished = Unfinished::default();
         let tun = open_device(&config, was_left)?;
         let device = tun.index();
+        let events = Events::start(&config)?;
+        let sync = Sync::start(events.sender())?;
         let options = EngineOptions {
             hops: Hops::Restore,
             mtu4: MAX_MTU,
@@ -149,11 +156,12 @@ impl Daemon {
             secret: secret()?,
             shards: tun.queue_count() * SHARDS_PER_WORKER,
             flows: kernel.as_ref().ok().map(Kernel::sink),
-            peers: None,
+            peers: Some(Arc::new(sync.clone())),
         };
         let engine = Engine::new(&config, host::own_addresses(&now), options)?;
         engine.set_implicit(kernel::implicit(&config, &now))?;
-        let flow_log = FlowLog::start(&config)?;
+        sync.attach(&engine);
+        sync.configure(&config);
         tracing::info!(
             device = tun.name(),
             queues = tun.queue_count(),
@@ -171,7 +179,7 @@ impl Daemon {
         }
         let tap = Arc::<Tap>::default();
         let workers = Workers::start(tun, WorkerOptions::default(), |_| {
-            Box::new(DataPath::new(engine.worker(), flow_log.sender(), Arc::clone(&tap), device))
+            Box::new(DataPath::new(engine.worker(), events.sender(), Arc::clone(&tap), device))
         })?;
         let host = Host::apply(HostPlan {
             adopt: was_left,
@@ -186,7 +194,9 @@ impl Daemon {
             no_fast_path: kernel.as_ref().err().cloned(),
             ..About::default()
         };
-        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about);
+        let ears = (events.listeners(), sync.clone());
+        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about, ears);
+        let watch = Watch::new(events.sender(), &engine);
         let mut daemon = Self {
             path: arguments.config.clone(),
             state_dir,
@@ -196,7 +206,9 @@ impl Daemon {
             kernel,
             host,
             warned: Vec::new(),
-            flow_log,
+            watch,
+            events,
+            sync,
             control,
             snapshot,
             service: Service::new(),
@@ -246,7 +258,8 @@ impl Daemon {
                     if self.workers.any_ended() {
                         return Err(Failure::new("a worker ended: its device is gone, or it failed; see the log"));
                     }
-                    self.flow_log.report_lost();
+                    self.events.report_lost();
+                    self.watch.look(&self.engine);
                     self.tell_kernel(|kernel, daemon| kernel.heartbeat(&daemon.config));
                     self.service.alive();
                 }
@@ -258,8 +271,18 @@ impl Daemon {
     async fn reload(&mut self) -> Result<(), Error> {
         let outcome = self.try_reload().await;
         match &outcome {
-            Ok(()) => tracing::info!(file = %self.path.display(), "configuration was read again"),
-            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+            Ok(()) => {
+                tracing::info!(file = %self.path.display(), "configuration was read again");
+                if let Err(failure) = self.events.reopen_log() {
+                    tracing::error!("lines go where they went before: {failure}");
+                }
+                self.events.sender().note(Note::new(Happened::Reloaded));
+            }
+            Err(error) => {
+                tracing::error!("the configuration stays as it was: {error}");
+                let text = Some(error.to_string());
+                self.events.sender().note(Note { text, ..Note::new(Happened::ReloadFailed) });
+            }
         }
         outcome
     }
@@ -306,6 +329,7 @@ impl Daemon {
         if (&old.name, old.queues) != (&new.name, new.queues) {
             return Err(Failure::new("another device name or number of queues takes a restart"));
         }
+        let log = self.events.open_log(&config)?;
         let state_dir = self.state_dir.as_deref();
         let changed = self.host.update(plan(&config, addresses, state_dir)).await.map_err(Failure::from);
         // The kernel knows instances by their place: none may be taken for another meanwhile.
@@ -329,7 +353,9 @@ impl Daemon {
                 tracing::error!("cannot go back to the former routes: {}", with_causes(&error));
             }
         } else {
-            self.flow_log.configure(&config);
+            self.events.configure(&config, log);
+            self.sync.configure(&config);
+            self.watch.changed(&self.config, &config);
             self.control.publish(&config, by_api);
             self.config = config;
             let followed = self.follow_host(addresses);
@@ -474,7 +500,7 @@ impl Daemon {
                 }
             }
         }
-        self.flow_log.finish();
+        self.events.finish();
     }
 }
 

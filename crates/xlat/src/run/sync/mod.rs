@@ -229,7 +229,10 @@ impl Instance {
                 counts.messages_sent += 1;
                 counts.sent += count;
             } else {
-                self.complain(now, "nobody takes the sessions that are to be told to others: does a proxy run?");
+                self.complain(
+                    now,
+                    "nobody takes the sessions that are to be told to others: does a proxy run?",
+                );
             }
             // An advertisement fills the readers' queues; it does not wait for each message to be taken.
             if self.queue.advertising && self.readers.iter().any(|reader| reader.capacity() > 0) {
@@ -254,7 +257,10 @@ impl Peers for Sync {
             let found = instances.get_mut(instance).ok_or_else(absent)?;
             found.readers.retain(|reader| !reader.is_closed());
             if found.readers.len() >= READERS {
-                return Err(Error::failed(Blame::Client, format!("{READERS} proxies read its sessions already")));
+                return Err(Error::failed(
+                    Blame::Client,
+                    format!("{READERS} proxies read its sessions already"),
+                ));
             }
             found.readers.push(sender);
             found.queue.taken();
