@@ -57,9 +57,11 @@ impl Routes {
         routes.extend(wanted.iter().map(IpNet::trunc));
         routes.sort_unstable();
         routes.dedup();
+        let moving = moving(config);
+        let moves = |net: &IpNet| moving.iter().any(|other| other.contains(net) || net.contains(other));
         let asked_for = |net: &&IpNet| match config.device.proxy_interface {
             Some(_) => net.prefix_len() != 0,
-            None => on_link(net),
+            None => on_link(net) && !moves(net),
         };
         let (mut proxied4, mut proxied6) = (Vec::new(), Vec::new());
         for net in routes.iter().filter(asked_for) {
@@ -72,6 +74,19 @@ impl Routes {
         }
         Self { routes, proxied4, proxied6 }
     }
+}
+
+/// What several translators have together: who of them answers for it on a link is decided elsewhere (VRRP).
+fn moving(config: &Config) -> Vec<IpNet> {
+    let mut nets = Vec::new();
+    for instance in &config.instances {
+        let model::Kind::Nat64(nat64) = &instance.kind else { continue };
+        if nat64.global.ss_enabled {
+            nets.push(IpNet::V6(nat64.pool6));
+            nets.extend(nat64.pool4.iter().map(|entry| IpNet::V4(entry.prefix)));
+        }
+    }
+    nets
 }
 
 /// Whether all of IPv4 is translated, so that pool6 is where the packets leave to.
@@ -112,7 +127,12 @@ mod tests {
             routes(config, &["2001:db8::1/96", "203.0.113.1/24"]),
             (all.clone(), vec!["203.0.113.2/32".to_owned()])
         );
-        assert_eq!(routes(config, &["2001:db8::1/96"]), (all, vec![]));
+        assert_eq!(routes(config, &["2001:db8::1/96"]), (all.clone(), vec![]));
+        // Another translator may be the one to answer.
+        let shared = format!("{config}\nss-enabled = true");
+        assert_eq!(routes(&shared, &["2001:db8::1/96", "203.0.113.1/24"]), (all.clone(), vec![]));
+        let told = format!("device.proxy-interface = 'eth0'\n{shared}");
+        assert_eq!(routes(&told, &["203.0.113.1/24"]), (all, vec!["203.0.113.2/32".to_owned()]));
     }
 
     #[test]

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
     // Called by one of Jool's names, or with it as the first word.
     for (at, word) in words.iter().enumerate().take(2) {
         let name = word.rsplit('/').next().filter(|_| at == 0).unwrap_or(word);
+        if name == "joold" {
+            return jool::joold::main(words.get(at + 1..).unwrap_or_default());
+        }
         if let Some(program) = jool::Program::named(name) {
             return jool::main(program, words.get(at + 1..).unwrap_or_default());
         }

@@ -9,6 +9,7 @@ use xlat_control::globals::{self, Key};
 use super::fail::{Fail, TOO_BIG};
 use super::keyword::{Keyword, global_keys, modes, resolve};
 use super::options::{Item, Switch, second};
+use super::session::{self, Synchronise};
 use super::values::{self, Shape, shape};
 use super::{Program, switches};
 
@@ -55,6 +56,8 @@ pub(super) enum Command {
     Pool4(Format, Protocol),
     Bib(Format, Protocol),
     Session(Format, Protocol),
+    /// What concerns other translators.
+    Synchronise(Synchronise),
     /// Anything that needs nothing else.
     Change(Change),
     File {
@@ -127,7 +130,7 @@ pub(super) fn parse(program: Program, words: &[String]) -> Result<(Command, Vec<
             Command::Session(format, protocol(&items)?.unwrap_or_default())
         }
         ("session" | "joold", _) => {
-            return Err(Fail::not_here("sessions are not synchronised with other translators"));
+            Command::Synchronise(session::parse(operation, &Arguments::read(operation, own, rest)?)?)
         }
         (_file, _) => file(operation, own, rest)?,
     };
@@ -135,7 +138,7 @@ pub(super) fn parse(program: Program, words: &[String]) -> Result<(Command, Vec<
 }
 
 /// Options and words of an operation.
-struct Arguments {
+pub(super) struct Arguments {
     items: Vec<Item>,
 }
 
@@ -149,14 +152,14 @@ impl Arguments {
     }
 
     /// The argument of an option; of several the last.
-    fn option(&self, name: &str) -> Option<&str> {
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
         self.items.iter().rev().find_map(|item| match item {
             Item::Option(long, argument) if *long == name => argument.as_deref(),
             Item::Option(..) | Item::Word(_) => None,
         })
     }
 
-    fn words(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
         self.items.iter().filter_map(|item| match item {
             Item::Word(word) => Some(word.as_str()),
             Item::Option(..) => None,
@@ -171,7 +174,7 @@ impl Arguments {
         Ok(self.words().filter(|word| shape(word) == wanted).last())
     }
 
-    fn no_words(&self, operation: &str) -> Result<(), Fail> {
+    pub(super) fn no_words(&self, operation: &str) -> Result<(), Fail> {
         match self.words().next() {
             None => Ok(()),
             Some(_) => Err(Fail::argp(operation, "Too many arguments")),
@@ -459,7 +462,7 @@ mod tests {
         }
         assert_eq!(read(Jool, "pool4 add 10.0.0.0/8 80 --tcp").unwrap_err().1, 249);
         assert!(read(Jool, "pool4 add 10.0.0.0/23 80 --tcp --force").is_ok());
-        assert_eq!(read(Jool, "session advertise --whatever").unwrap_err().1, 95);
+        assert_eq!(read(Jool, "session advertise --whatever").unwrap_err().1, 64);
     }
 
     #[test]

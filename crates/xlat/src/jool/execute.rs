@@ -13,6 +13,7 @@ use xlat_control::{Change, Client, ClientError, DEFAULT_DEVICE, path};
 use super::command::{Command, Format, instance_name};
 use super::fail::{Fail, INVALID, UNREACHABLE};
 use super::names::node;
+use super::session::{self, Synchronise};
 use super::{Program, read_file, show, stats, values};
 use crate::start;
 
@@ -124,6 +125,14 @@ impl Session {
                 };
                 let order = |row: &SessionRow| (row.local4, row.remote4);
                 self.state(&rest, show::session_head(format), order, row).await
+            }
+            Command::Synchronise(what) => {
+                let instance = self.instance()?;
+                match what {
+                    Synchronise::Follow => session::follow(&self.client, &instance, &mut self.out).await,
+                    Synchronise::Proxy(proxy) => proxy.run(&self.client, &instance, &mut self.out).await,
+                    Synchronise::Advertise => session::advertise(&self.client, &instance).await,
+                }
             }
             Command::Change(change) => {
                 let name = self.instance()?;
@@ -302,7 +311,7 @@ fn word(protocol: Protocol) -> &'static str {
 }
 
 /// A reader that has seen enough is no error.
-fn closed(error: io::Error) -> Result<(), Fail> {
+pub(super) fn closed(error: io::Error) -> Result<(), Fail> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => std::process::exit(0),
         _ => Err(Fail::client(error, 1)),

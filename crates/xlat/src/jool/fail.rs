@@ -48,11 +48,6 @@ impl Fail {
         );
         Self { stderr, code: USAGE, ..Self::default() }
     }
-
-    /// Something that Jool has and this translator does not.
-    pub(super) fn not_here(text: &str) -> Self {
-        Self::client(format!("{text} (Operation not supported)"), 95)
-    }
 }
 
 impl From<Error> for Fail {

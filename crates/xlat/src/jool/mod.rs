@@ -6,9 +6,12 @@ mod command;
 mod execute;
 mod fail;
 mod help;
+pub(crate) mod joold;
 mod keyword;
 mod names;
 mod options;
+mod session;
+mod session_proxy;
 mod show;
 mod stats;
 mod switches;
@@ -59,7 +62,12 @@ impl Program {
 
 /// Runs one command line, without the program's name.
 pub(crate) fn main(program: Program, words: &[String]) -> ExitCode {
-    match run(program, words) {
+    ended(run(program, words))
+}
+
+/// Says how a command ended.
+fn ended(result: Result<(), Fail>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(fail) => {
             // Without standard streams there is nobody to tell.

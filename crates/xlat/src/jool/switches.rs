@@ -27,6 +27,15 @@ const ALL: Switch = flag("all", Some('a'), "Print counters that are zero, too");
 const EXPLAIN: Switch = flag("explain", Some('e'), "Say what each counts");
 const VERBOSE: Switch = flag("verbose", Some('v'), "Say how");
 
+const PORT: Switch = with("net.mcast.port", Some('p'), "STR", "UDP port of the group (default: 6400)");
+const DEV_IN: Switch =
+    with("net.dev.in", Some('i'), "STR", "Interface to hear the group on; IPv4: an address of it");
+const DEV_OUT: Switch = with("net.dev.out", Some('o'), "STR", "Interface to send to the group by; likewise");
+const TTL: Switch = with("net.ttl", Some('t'), "INT", "Hops that messages may go (default: 1)");
+const STATS_ADDRESS: Switch =
+    with("stats.address", None, "STR", "Give counters out at this address (default: ::)");
+const STATS_PORT: Switch = with("stats.port", None, "STR", "Give counters out at this port (default: 6401)");
+
 /// The options of an operation, without the three that every one has.
 pub(super) fn of(mode: &str, operation: &str) -> &'static [Switch] {
     match (mode, operation) {
@@ -39,6 +48,7 @@ pub(super) fn of(mode: &str, operation: &str) -> &'static [Switch] {
         ("pool4", "flush") => &[QUICK],
         ("bib" | "session", "display") => &[TCP, UDP, ICMP, NUMERIC, CSV, NO_HEADERS],
         ("bib", _) => &[TCP, UDP, ICMP],
+        ("session", "proxy") => &[PORT, DEV_IN, DEV_OUT, TTL, STATS_ADDRESS, STATS_PORT],
         (_, "display") => &[CSV, NO_HEADERS],
         ("eamt" | "denylist4" | "blacklist4", "add") => &[FORCE],
         ("global", _) | ("file", _) => &[FORCE],
