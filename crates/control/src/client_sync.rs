@@ -66,7 +66,7 @@ impl Received {
     /// [`ClientError::Broken`].
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         loop {
-            if let Some(message) = self.frames.next().map_err(broken)? {
+            if let Some(message) = self.frames.take().map_err(broken)? {
                 return Ok(Some(message));
             }
             let Some(frame) = self.body.frame().await else { return Ok(None) };

@@ -103,7 +103,7 @@ async fn receive(
     let mut frames = Frames::default();
     while let Some(piece) = pieces.next().await {
         frames.push(&piece.map_err(|why| Error::unreadable(&why))?);
-        while let Some(message) = frames.next().map_err(|why| Error::unreadable(&why))? {
+        while let Some(message) = frames.take().map_err(|why| Error::unreadable(&why))? {
             shared.daemon.peers().receive(&named.name, &message)?;
         }
     }

@@ -206,7 +206,7 @@ impl Frames {
     /// # Errors
     ///
     /// [`NoMessage::Length`] for one that would be longer than any can be: nothing after it can be read.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, NoMessage> {
+    pub fn take(&mut self) -> Result<Option<Vec<u8>>, NoMessage> {
         let Some((length, rest)) = self.pending.split_first_chunk() else { return Ok(None) };
         let length = u32::from_be_bytes(*length) as usize;
         if length > MESSAGE_MAX {
@@ -278,7 +278,7 @@ mod tests {
             let (mut frames, mut out) = (Frames::default(), Vec::new());
             for piece in stream.chunks(cut) {
                 frames.push(piece);
-                while let Some(one) = frames.next().unwrap() {
+                while let Some(one) = frames.take().unwrap() {
                     out.push(one);
                 }
             }
@@ -319,6 +319,6 @@ mod tests {
         }
         let mut frames = Frames::default();
         frames.push(&(u32::try_from(MESSAGE_MAX).unwrap() + 1).to_be_bytes());
-        assert_eq!(frames.next(), Err(NoMessage::Length));
+        assert_eq!(frames.take(), Err(NoMessage::Length));
     }
 }
