@@ -15,6 +15,7 @@ mod sync;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,11 +57,11 @@ const DEVICE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal ends it.
 pub(crate) fn run(arguments: &cli::Run) -> Outcome<ExitCode> {
-    logging::start(arguments.log_level.as_deref())?;
+    let logging = logging::start(arguments.log_level.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let mut daemon = Daemon::start(arguments).await?;
+        let mut daemon = Daemon::start(arguments, logging.lost()).await?;
         match daemon.serve(&mut signals).await {
             Ok(end) => daemon.end(end).await,
             Err(failure) => {
@@ -109,7 +110,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(arguments: &cli::Run) -> Outcome<Self> {
+    /// `lost` counts lines that standard error did not take.
+    async fn start(arguments: &cli::Run, lost: Arc<AtomicU64>) -> Outcome<Self> {
         let watcher = Watcher::start()
             .await
             .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
@@ -147,7 +149,7 @@ impl Daemon {
         let mut unfinished = Unfinished::default();
         let tun = open_device(&config, was_left)?;
         let device = tun.index();
-        let events = Events::start(&config)?;
+        let events = Events::start(&config, lost)?;
         let sync = Sync::start(events.sender())?;
         let options = EngineOptions {
             hops: Hops::Restore,

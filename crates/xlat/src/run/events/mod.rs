@@ -57,10 +57,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Events {
-    /// Opens the log and starts the thread.
-    pub(super) fn start(config: &Config) -> Outcome<Self> {
+    /// Opens the log and starts the thread. Lines that are lost are added to `lost`.
+    pub(super) fn start(config: &Config, lost: Arc<AtomicU64>) -> Outcome<Self> {
         let (queue, entries) = sync_channel(QUEUE);
-        let lost = Arc::<AtomicU64>::default();
         let log = Log::open(&config.log, Arc::clone(&lost))?;
         let (prefixes, readers) = Default::default();
         let log = Mutex::new((config.log.clone(), log));
