@@ -97,8 +97,8 @@ pub(crate) struct Reload {
 pub(crate) struct Events {
     #[command(flatten)]
     pub(crate) to: To,
-    /// Only this kind of event; may be repeated
-    #[arg(short, long, value_name = "KIND")]
+    /// Only this kind of event, such as session-created; may be repeated
+    #[arg(short, long, value_name = "KIND", value_delimiter = ',')]
     pub(crate) kind: Vec<String>,
     /// Only what has an address in this prefix
     #[arg(long, value_name = "PREFIX", value_parser = notation::network)]

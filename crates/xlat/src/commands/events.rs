@@ -13,7 +13,10 @@ use crate::cli::files::Events;
 
 /// Follows the stream until it ends, or the reader has gone.
 pub(crate) async fn follow(events: &Events) -> Result<(), Trouble> {
-    let mut query: Vec<String> = events.kind.iter().map(|kind| format!("kind={}", escaped(kind))).collect();
+    let mut query = Vec::new();
+    if !events.kind.is_empty() {
+        query.push(format!("kind={}", escaped(&events.kind.join(","))));
+    }
     query.extend(events.to.instance.as_ref().map(|name| format!("instance={}", escaped(name))));
     query.extend(events.within.map(|within| format!("within={within}")));
     let mark = if query.is_empty() { "" } else { "?" };
