@@ -20,7 +20,7 @@ INSTALLED_TOOLS = mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter
 BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool
 
 .DEFAULT_GOAL = help
-.PHONY: help build demo test lint bench fuzz bpf bpf-check kernels install-deps install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
+.PHONY: help build demo test lint bench fuzz fuzz-api bpf bpf-check kernels install-deps install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ bench: install-bench-deps ## the numbers of docs/performance.md
 fuzz: ## each fuzz target for a minute
 	@echo "== fuzz"
 	fuzz/run.sh
+
+fuzz-api: build ## what the API's OpenAPI document allows, asked of a daemon (installs schemathesis)
+	@echo "== fuzz-api"
+	TOOLS=$(abspath $(TARGET_DIR))/api-fuzz tests/api-fuzz/run.sh $(XLAT) 100
 
 bpf: ## the kernel programs, anew (installs its compiler; the result is committed)
 	@echo "== bpf"

@@ -309,6 +309,7 @@ pub enum Change {
         #[serde(flatten)]
         block: Pool4Block,
         /// How far Jool would search; kept for display. Absent: as the set has it.
+        #[serde(rename = "max-iterations")]
         max_iterations: Option<MaxIterations>,
         /// See above.
         #[serde(default)]
@@ -421,6 +422,27 @@ pub struct Denied {
     /// Not translated by pool6.
     #[schema(value_type = Prefix4)]
     pub prefix: Ipv4Net,
+}
+
+/// `.../pool6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pool6 {
+    /// The prefix, if there is one; NAT64 always has one.
+    #[schema(value_type = Option<Prefix6>)]
+    pub prefix: Option<Ipv6Net>,
+}
+
+/// `.../pool6791`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pool6791 {
+    /// IPv4 side.
+    #[schema(value_type = Option<Prefix4>)]
+    pub ipv4: Option<Ipv4Net>,
+    /// IPv6 side.
+    #[schema(value_type = Option<Prefix6>)]
+    pub ipv6: Option<Ipv6Net>,
+    /// An address at random instead of one by the hop limit.
+    pub randomize: bool,
 }
 
 /// A line of `.../pool4`: one address with one range of ports.

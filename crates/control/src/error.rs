@@ -101,7 +101,7 @@ impl Error {
             (_, errno::ESRCH) => StatusCode::NOT_FOUND,
             (_, errno::EEXIST) => StatusCode::CONFLICT,
             (_, errno::ESTALE) => StatusCode::GONE,
-            (_, errno::EOPNOTSUPP) => StatusCode::NOT_IMPLEMENTED,
+            (_, errno::EOPNOTSUPP) => StatusCode::NOT_FOUND,
             (Blame::Client, _) => StatusCode::BAD_REQUEST,
             (Blame::Configuration, _) => StatusCode::UNPROCESSABLE_ENTITY,
             (Blame::Host | Blame::Bug, _) => StatusCode::INTERNAL_SERVER_ERROR,

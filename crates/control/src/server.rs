@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
@@ -115,7 +116,7 @@ pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> 
     let welcome = endpoints::all()
         .router
         .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(middleware::from_fn(not_too_long))
         .with_state(shared);
@@ -165,6 +166,14 @@ async fn not_permitted() -> Error {
     let what = "CAP_NET_ADMIN capability required. (Maybe try su or sudo?)";
     Error { whose: Blame::Client, errno: errno::EPERM, ..Error::invalid(what) }
         .with_help("ask as root or as a member of the group xlat")
+}
+
+async fn no_such_method(request: Request) -> Response {
+    let what = format!("{} has no {}", request.uri().path(), request.method());
+    let error = Error { whose: Blame::Client, errno: errno::EOPNOTSUPP, ..Error::invalid(what) };
+    let mut answer = error.with_help("docs/api.md lists what there is").into_response();
+    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    answer
 }
 
 async fn no_such_path(request: Request) -> Error {

@@ -41,7 +41,9 @@ struct Manner {
 /// Puts a configuration file in the place of what is in force, all instances at once, and tells what that changes, one JSON object
 /// a line. Flows that it still allows go on.
 #[utoipa::path(put, path = "/v1/configuration", tag = "configuration", params(Manner),
-    request_body(content = String, content_type = "application/toml", description = "TOML, or Jool's JSON"),
+    request_body(
+        content((String = "application/toml"), (String = "text/plain")), description = "TOML, or Jool's JSON"
+    ),
     responses((status = OK, description = "Lines", content_type = "application/x-ndjson", body = Difference)))]
 async fn replace(
     State(shared): State<App>,

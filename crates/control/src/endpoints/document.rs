@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Json;
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 
 use crate::routes::Routes;
 
@@ -15,7 +15,7 @@ pub(super) fn add(routes: Routes) -> Routes {
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "daemon", responses(
     (status = OK, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value)
 ))]
-async fn openapi() -> Json<&'static OpenApi> {
-    static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(super::document);
+async fn openapi() -> Json<&'static Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(super::document);
     Json(&DOCUMENT)
 }

@@ -6,9 +6,10 @@ use std::sync::PoisonError;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use xlat_config::{Kind, Translator};
 
-use crate::api::{Counter, Instance};
-use crate::edit::framework_of;
+use crate::api::{Counter, Instance, Pool6, Pool6791};
+use crate::edit::{framework_of, wrong_kind};
 use crate::error::Error;
 use crate::extract::{InPath, Named};
 use crate::globals;
@@ -17,7 +18,12 @@ use crate::routes::Routes;
 use crate::server::App;
 
 pub(super) fn add(routes: Routes) -> Routes {
-    routes.add(__path_instances, instances).add(__path_global, global).add(__path_statistics, statistics)
+    routes
+        .add(__path_instances, instances)
+        .add(__path_global, global)
+        .add(__path_pool6, pool6)
+        .add(__path_pool6791, pool6791)
+        .add(__path_statistics, statistics)
 }
 
 /// All instances, one JSON object a line.
@@ -47,6 +53,34 @@ async fn global(
 ) -> Result<Json<serde_json::Map<String, serde_json::Value>>, Error> {
     let (config, at) = shared.find(&named)?;
     Ok(Json(globals::show(&config.instances[at])))
+}
+
+/// The RFC 6052 prefix of an instance. It is changed by the option `pool6`.
+#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/pool6", tag = "tables", params(Named), responses(
+    (status = OK, description = "The prefix, or `null`", body = Pool6)
+))]
+async fn pool6(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Json<Pool6>, Error> {
+    let (config, at) = shared.find(&named)?;
+    Ok(Json(match &config.instances[at].kind {
+        Kind::Siit(siit) => Pool6 { prefix: siit.pool6 },
+        Kind::Nat64(nat64) => Pool6 { prefix: Some(nat64.pool6) },
+    }))
+}
+
+/// Where the sources of ICMP errors come from that have no translation (RFC 6791, SIIT). They are changed by the options
+/// `rfc6791v4-prefix`, `rfc6791v6-prefix` and `randomize-rfc6791-addresses`.
+#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/pool6791", tag = "tables", params(Named), responses(
+    (status = OK, description = "The prefixes; `null`: addresses of the host", body = Pool6791)
+))]
+async fn pool6791(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Json<Pool6791>, Error> {
+    let (config, at) = shared.find(&named)?;
+    let Kind::Siit(siit) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Nat64)) };
+    let global = &siit.global;
+    Ok(Json(Pool6791 {
+        ipv4: global.rfc6791v4_prefix,
+        ipv6: global.rfc6791v6_prefix,
+        randomize: global.randomize_rfc6791_addresses,
+    }))
 }
 
 /// The counters of an instance, one JSON object a line.

@@ -8,6 +8,7 @@ mod instances;
 mod status;
 mod tables;
 
+use serde_json::Value;
 use utoipa::openapi::{Info, License, OpenApi, Paths, Server};
 
 use crate::routes::Routes;
@@ -31,8 +32,32 @@ pub(crate) fn all() -> Routes {
 
 /// The OpenAPI document of everything that the daemon can be asked.
 #[must_use]
-pub fn document() -> OpenApi {
-    all().document
+pub fn document() -> Value {
+    // It is plain data: this does not fail.
+    let mut document = serde_json::to_value(all().document).unwrap_or_default();
+    bound(&mut document);
+    document
+}
+
+/// Gives unsigned numbers their greatest value: their format alone means little to most programs.
+fn bound(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            let most = match members.get("format").and_then(Value::as_str) {
+                Some("uint8") => Some(u64::from(u8::MAX)),
+                Some("uint16") => Some(u64::from(u16::MAX)),
+                Some("uint32") => Some(u64::from(u32::MAX)),
+                Some("uint64") => Some(u64::MAX),
+                Some(_) | None => None,
+            };
+            if let Some(most) = most {
+                members.entry("maximum").or_insert_with(|| most.into());
+            }
+            members.values_mut().for_each(bound);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn head() -> OpenApi {

@@ -211,11 +211,11 @@ fn bad_requests_get_one_form_of_error_and_change_nothing() {
     for (request, status, says) in [
         (get("/"), 404, "there is no GET /"),
         (get("/v2/status"), 404, "different releases"),
-        (get("/v1/changes"), 404, "there is no GET /v1/changes"),
+        (get("/v1/changes"), 405, "/v1/changes has no GET"),
         (get("/v1/instances/siit/nobody/global"), 404, "This namespace lacks an instance named 'nobody'."),
         (get(&format!("/v1/instances/nat64/{name}/global")), 404, "lacks an instance"),
         (get(&format!("/v1/instances/mapt/{name}/global")), 400, "unknown variant"),
-        (get(&format!("/v1/instances/siit/{name}/sessions")), 501, "has no such table"),
+        (get(&format!("/v1/instances/siit/{name}/sessions")), 404, "has no such table"),
         (get(&format!("/v1/instances/siit/{name}/pool4?protocol=sctp")), 400, "sctp"),
         (get(&format!("/v1/instances/siit/{name}/pool4?protokol=tcp")), 400, "protokol"),
         (get(&format!("/v1/instances/siit/{name}/address/300.1.1.1")), 400, "300.1.1.1"),
