@@ -90,7 +90,7 @@ pub(crate) fn cursor(view: &View, token: Option<&str>) -> Result<Cursor, Error> 
     Ok(Cursor::from_numbers(shard, at as u32))
 }
 
-/// Tells the tables of this instance, in this daemon, from all others; says nothing about memory.
+/// Tells the tables of this instance, in this process, from all others.
 fn identity(view: &View) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEY.hash_one(view.identity())

@@ -77,8 +77,8 @@ impl View {
     }
 
     /// A number that stays as long as the instance keeps its state; `None` if it is stateless.
-    pub fn identity(&self) -> Option<usize> {
-        self.instance.nat64().map(|nat64| Arc::as_ptr(&nat64.tables).addr())
+    pub fn identity(&self) -> Option<u64> {
+        self.instance.nat64().map(|nat64| nat64.tables.number())
     }
 
     /// What the workers counted for the instance: what it took or refused, and what no instance wanted where it comes first.

@@ -1,7 +1,7 @@
 //! The state of one instance, shared by all workers: shards behind their locks, and what the shards share.
 //! Packets enter by `outbound.rs` and `inbound.rs`; this file makes the tables, expires, counts and displays.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -27,6 +27,8 @@ pub(crate) const WALK_AT_ONCE: u32 = 4096;
 
 /// BIB entries and sessions of an instance. `Send` and `Sync`; every method takes `&self`.
 pub struct Tables {
+    /// No two of a process have the same.
+    number: u64,
     pub(crate) shared: Shared,
     pub(crate) shards: Box<[Padded]>,
     /// The shard where the next expiry begins.
@@ -75,9 +77,11 @@ impl Tables {
     /// Empty tables. `shards` is rounded up to a power of two, at most 1,024; some tens per worker keep workers out of
     /// each other's way. `secret` keys every hash and the choice of ports: it must be random and never leave the host.
     pub fn new(shards: usize, secret: [u8; 16]) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
         let shard_bits = count.trailing_zeros();
         Self {
+            number: COUNT.fetch_add(1, Ordering::Relaxed),
             shared: Shared {
                 hasher: Hasher::new(secret),
                 usage: Usage::new(),
@@ -87,6 +91,11 @@ impl Tables {
             shards: (0..count).map(|_| Padded(Mutex::new(Shard::new(shard_bits)))).collect(),
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// Tells these tables from all others of this process, also from former ones.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Removes what has outlived its timer, by the lifetimes of `policy` (RFC 6146 3.5). Meant to be called by any
