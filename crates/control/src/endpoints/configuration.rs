@@ -50,6 +50,10 @@ async fn replace(
     Asked(manner): Asked<Manner>,
     Text(content): Text,
 ) -> Result<Response, Error> {
+    // Taken for a configuration it would end everything; nobody means that by sending nothing.
+    if content.trim().is_empty() {
+        return Err(Error::unreadable(&"the request has no configuration"));
+    }
     let _one_at_a_time = shared.changing.lock().await;
     let old = shared.daemon.config();
     let compared = walk(move || {

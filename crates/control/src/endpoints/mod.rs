@@ -44,10 +44,10 @@ fn bound(value: &mut Value) {
     match value {
         Value::Object(members) => {
             let most = match members.get("format").and_then(Value::as_str) {
-                Some("uint8") => Some(u64::from(u8::MAX)),
-                Some("uint16") => Some(u64::from(u16::MAX)),
-                Some("uint32") => Some(u64::from(u32::MAX)),
-                Some("uint64") => Some(u64::MAX),
+                Some("uint8" | "u-int8") => Some(u64::from(u8::MAX)),
+                Some("uint16" | "u-int16") => Some(u64::from(u16::MAX)),
+                Some("uint32" | "u-int32") => Some(u64::from(u32::MAX)),
+                Some("uint64" | "u-int64") => Some(u64::MAX),
                 Some(_) | None => None,
             };
             if let Some(most) = most {
