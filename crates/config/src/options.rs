@@ -168,7 +168,7 @@ pub(crate) static OPTIONS: &[Spec] = &[
     option(Section::Instance, "output", Kind::Output(|d| &mut d.output),
         "The way out for what the kernel translates by itself: `direct` to the interface and neighbour that the routing table names, past netfilter, or `stack`, into the host's own forwarding, as if it came from the device."),
     option(Section::Instance, "routes", Kind::Prefixes(|d| &mut d.routes),
-        "Prefixes routed to the device for this instance, in addition to pool6, the EAM prefixes and pool4: for instance the IPv4 network that stands for the IPv6 clients of a SIIT with pool6 only. `0.0.0.0/0` makes a SIIT a CLAT or edge relay: all of IPv4 leaves by pool6, which is not routed to the device then."),
+        "Prefixes routed to the device for this instance, in addition to pool6, the EAM prefixes and pool4: for instance the IPv4 network that stands for the IPv6 clients of a SIIT with pool6 only; that of a connected network within pool6 follows by itself. `0.0.0.0/0` makes a SIIT a CLAT or edge relay: all of IPv4 leaves by pool6, which is not routed to the device then."),
 
     global("manually-enabled", Kind::Boolean(|d| &mut d.global.manually_enabled),
         "Whether the instance translates. If not, its packets pass untouched; timers keep running."),

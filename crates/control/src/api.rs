@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -248,6 +248,11 @@ pub enum Change {
         /// The RFC 6052 prefix; NAT64 needs one.
         #[schema(value_type = Option<Prefix6>)]
         pool6: Option<Ipv6Net>,
+        /// Prefixes to be routed to the translator besides those of its tables. With `0.0.0.0/0` pool6 is where its packets
+        /// leave to.
+        #[serde(default)]
+        #[schema(value_type = Vec<String>)]
+        routes: Vec<IpNet>,
     },
     /// Ends the instance, with all its state.
     InstanceRemove,
@@ -320,6 +325,9 @@ pub enum Change {
         /// What.
         #[serde(flatten)]
         block: Pool4Block,
+        /// Leave static BIB entries that another mark's set still has.
+        #[serde(default)]
+        quick: bool,
     },
     /// Removes all transport addresses (NAT64).
     Pool4Flush,

@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ephemeral: (u16, u16),
     /// What the files among the changes say, in their order.
     pub(crate) files: VecDeque<File>,
+    /// Lines for the log, in Jool's words; they hold once the changes are in force.
+    pub(crate) log: Vec<String>,
 }
 
 /// A configuration file that was read: one instance, and what the configuration itself does not keep.
@@ -72,24 +74,36 @@ fn one(
 ) -> Result<(), Error> {
     let translator = *translator;
     match change {
-        Change::InstanceAdd { framework, pool6 } => {
-            let instance = new_instance(name, translator, *pool6)?;
+        Change::InstanceAdd { framework, pool6, routes } => {
+            let mut instance = new_instance(name, translator, *pool6)?;
+            routes.iter().try_for_each(|route| no_suffix(route, &route.trunc()))?;
+            instance.routes.clone_from(routes);
             add_instance(config, instance, *framework, context)?;
+            context.log.push(format!("Jool: Created instance '{name}'."));
         }
         Change::InstanceRemove => {
             let at = position(config, translator, name)
                 .ok_or_else(|| Error::absent("The requested instance does not exist."))?;
             config.instances.remove(at);
             context.frameworks.remove(&(translator, name.clone()));
+            context.log.push(deleted(name));
         }
         Change::InstanceFlush => {
-            config
-                .instances
-                .retain(|instance| api::Translator::from(instance.kind.translator()) != translator);
+            config.instances.retain(|instance| {
+                let goes = api::Translator::from(instance.kind.translator()) == translator;
+                if goes {
+                    context.log.push(deleted(&instance.name));
+                }
+                !goes
+            });
         }
         Change::GlobalUpdate { key, value, force } => {
             let at = found(config, translator, name)?;
             globals::set(&mut config.instances[at], key, value, *force)?;
+            context.log.extend([deleted(name), replaced(name)]);
+            if (key.as_str(), value.as_bool()) == ("ss-flush-asap", Some(true)) {
+                context.log.push("Jool: ss-flush-asap is deprecated: it has no effect.".to_owned());
+            }
         }
         Change::EamtAdd { ipv6, ipv4, force } => {
             eamt_add(siit(config, translator, name)?, EamEntry { ipv6: *ipv6, ipv4: *ipv4 }, *force)?;
@@ -125,10 +139,10 @@ fn one(
             let iterations = max_iterations.map(model_iterations).transpose()?;
             pool4::add(&mut nat64.pool4, block, iterations);
         }
-        Change::Pool4Remove { block } => {
+        Change::Pool4Remove { block, quick } => {
             let nat64 = nat64(config, translator, name)?;
             no_suffix(&block.prefix, &block.prefix.trunc())?;
-            pool4::remove(nat64, block);
+            pool4::remove(nat64, block, *quick);
         }
         Change::Pool4Flush => {
             let nat64 = nat64(config, translator, name)?;
@@ -391,8 +405,18 @@ fn file(
             old.bib.iter().filter(|entry| pool4::has(pool4, entry.protocol, entry.ipv4.0, entry.ipv4.1));
         new.bib = kept.copied().collect();
     }
+    context.log.extend([deleted(&new.name), replaced(&new.name)]);
     config.instances[at] = new;
     Ok(())
+}
+
+fn deleted(name: &str) -> String {
+    format!("Jool: Deleted instance '{name}'.")
+}
+
+/// Comes behind [`deleted`]: Jool makes a new instance out of the old one.
+fn replaced(name: &str) -> String {
+    format!("Jool: Replaced instance '{name}'.")
 }
 
 /// What `--force` skips, for the parts of a file.

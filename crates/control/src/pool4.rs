@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
-use xlat_config::{MaxIterations, Nat64, Pool4Entry, Protocol};
+use xlat_config::{BibEntry, MaxIterations, Nat64, Pool4Entry, Protocol};
 
 use crate::api::{self, Pool4Block, Pool4Row};
 
@@ -42,8 +42,9 @@ pub(crate) fn add(pool4: &mut Vec<Pool4Entry>, block: &Pool4Block, iterations: O
     pool4.push(Pool4Entry { protocol, prefix: block.prefix, ports, mark: block.mark, max_iterations });
 }
 
-/// Takes a block out of its set, and the static BIB entries with these masks out of theirs.
-pub(crate) fn remove(nat64: &mut Nat64, block: &Pool4Block) {
+/// Takes a block out of its set, and the static BIB entries with these masks out of theirs; `quick` leaves those that
+/// another mark's set still has.
+pub(crate) fn remove(nat64: &mut Nat64, block: &Pool4Block, quick: bool) {
     let protocol = block.protocol.model();
     let ports = ports(block);
     let mut rest = Vec::with_capacity(nat64.pool4.len());
@@ -55,10 +56,13 @@ pub(crate) fn remove(nat64: &mut Nat64, block: &Pool4Block) {
         }
     }
     nat64.pool4 = rest;
-    nat64.bib.retain(|entry| {
+    let kept = |entry: &BibEntry, nat64: &Nat64| {
         let (address, port) = entry.ipv4;
-        !(entry.protocol == protocol && block.prefix.contains(&address) && ports.contains(&port))
-    });
+        let meant = entry.protocol == protocol && block.prefix.contains(&address) && ports.contains(&port);
+        !meant || quick && has(nat64, protocol, address, port)
+    };
+    let bib = std::mem::take(&mut nat64.bib);
+    nat64.bib = bib.into_iter().filter(|entry| kept(entry, nat64)).collect();
 }
 
 /// Whether a transport address belongs to pool4.
@@ -230,7 +234,7 @@ mod tests {
             let mut expected = points(&nat64);
             expected
                 .retain(|(address, port)| !(gone.prefix.contains(address) && (first..=last).contains(port)));
-            remove(&mut nat64, &gone);
+            remove(&mut nat64, &gone, false);
             assert_eq!(points(&nat64), expected, "{prefix} {first}-{last}");
         }
     }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
@@ -21,13 +20,14 @@ use tokio::sync::{Mutex, Semaphore};
 use xlat_config::{Config, Kind};
 use xlat_engine::{Engine, View};
 
-use crate::api::{Changes, Counter, REQUEST_BYTES_MAX};
+use crate::api::{BibPair, Changes, Counter, REQUEST_BYTES_MAX};
 use crate::door::{Admitted, Door};
 use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::endpoints;
 use crate::error::{Blame, Error, errno};
 use crate::extract::Named;
 use crate::peers::Peers;
+use crate::pool4;
 use crate::{capture, events};
 
 /// How long the head of a request may take, also when a connection is kept for the next one.
@@ -119,8 +119,12 @@ pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> 
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(middleware::from_fn(not_too_long))
+        .with_state(Arc::clone(&shared));
+    let strangers = endpoints::for_everybody()
+        .router
+        .fallback(not_permitted)
+        .method_not_allowed_fallback(not_permitted)
         .with_state(shared);
-    let strangers = Router::new().fallback(not_permitted);
     let door = Door::new(UnixListener::from_std(listener)?, uid);
     loop {
         let (guest, Admitted(admitted)) = door.accept().await;
@@ -209,6 +213,16 @@ impl Shared {
         }
     }
 
+    /// Whether pool4 has the mask of a pair.
+    pub(crate) fn in_pool4(&self, named: &Named, pair: &BibPair) -> Result<bool, Error> {
+        let (config, at) = self.find(named)?;
+        let Kind::Nat64(nat64) = &config.instances[at].kind else {
+            return Err(wrong_kind(xlat_config::Translator::Siit));
+        };
+        let BibPair { protocol, ipv4, .. } = pair;
+        Ok(pool4::has(nat64, protocol.model(), ipv4.address, ipv4.port))
+    }
+
     pub(crate) async fn apply(&self, changes: Changes) -> Result<(), Error> {
         let mut frameworks = self.frameworks.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ephemeral = self.daemon.ephemeral_ports();
@@ -220,17 +234,19 @@ impl Shared {
         let replaced: Vec<Named> = files.iter().map(named).collect();
         let (done, outcome) = tokio::sync::oneshot::channel();
         let edit: Edit = Box::new(move |config| {
-            let mut context = Context { frameworks: &mut frameworks, ephemeral, files };
+            let mut context = Context { frameworks: &mut frameworks, ephemeral, files, log: Vec::new() };
             edit::apply(config, &changes, &mut context)?;
+            let log = context.log;
             // Whoever asked may be gone by now; the change holds all the same.
-            let _gone = done.send(frameworks);
+            let _gone = done.send((frameworks, log));
             Ok(())
         });
         self.daemon.change(edit, false).await?;
         for (_, _, view) in replaced.iter().filter_map(|named| self.view(named).ok()) {
             view.restart_statistics();
         }
-        if let Ok(frameworks) = outcome.await {
+        if let Ok((frameworks, log)) = outcome.await {
+            log.iter().for_each(|line| tracing::info!("{line}"));
             *self.frameworks.write().unwrap_or_else(PoisonError::into_inner) = frameworks;
             self.forget_frameworks();
         }

@@ -7,6 +7,7 @@
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use xlat_config::{self as model, Config};
+use xlat_translate::rfc6052::Pool6;
 
 /// Prefixes that have to reach the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,9 @@ impl Routes {
     /// is where the packets leave to: the host is a CLAT (RFC 6877) or an edge relay (RFC 7756), and pool6 stays as it was
     /// routed.
     ///
+    /// The nodes of a connected network within a stateless pool6 are reached by the IPv4 addresses in theirs: these are routed,
+    /// too.
+    ///
     /// The real side of an EAM entry is the IPv6 one, unless only the IPv4 one lies in a connected network.
     pub fn of(config: &Config, connected: &[IpNet]) -> Self {
         let on_link = |net: &IpNet| is_on_link(net, connected);
@@ -37,7 +41,17 @@ impl Routes {
             let leaves_by_pool6 = leaves_by_pool6(config, instance);
             match &instance.kind {
                 model::Kind::Siit(siit) => {
-                    routes.extend(siit.pool6.filter(|_| !leaves_by_pool6).map(IpNet::V6));
+                    if let Some(pool6) = siit.pool6.filter(|_| !leaves_by_pool6) {
+                        routes.push(IpNet::V6(pool6));
+                        let known = connected.iter().filter_map(|own| known_by(pool6, own)).map(IpNet::V4);
+                        // What is on a link here stays there.
+                        let here = |net: &IpNet| {
+                            connected
+                                .iter()
+                                .any(|own| net.contains(&own.trunc()) || own.trunc().contains(net))
+                        };
+                        routes.extend(known.filter(|net| !here(net)));
+                    }
                     for entry in &siit.eamt {
                         let real4 = is_real4(entry, connected);
                         routes.push(if real4 { IpNet::V6(entry.ipv6) } else { IpNet::V4(entry.ipv4) });
@@ -89,6 +103,20 @@ fn moving(config: &Config) -> Vec<IpNet> {
     nets
 }
 
+/// By which IPv4 addresses the nodes of a connected network within `pool6` are reached. Nothing for a network that has all of
+/// IPv4.
+fn known_by(pool6: Ipv6Net, own: &IpNet) -> Option<Ipv4Net> {
+    let IpNet::V6(own) = own else { return None };
+    let own = own.trunc();
+    if !pool6.contains(&own) {
+        return None;
+    }
+    // Bits 64 to 71 hold no address (RFC 6052 2.2).
+    let bits = (pool6.prefix_len()..own.prefix_len()).filter(|bit| !(64..72).contains(bit)).count().min(32);
+    let address = Pool6::new(pool6).ok()?.extract(own.network())?;
+    Ipv4Net::new(address, u8::try_from(bits).ok()?).ok().filter(|net| net.prefix_len() != 0)
+}
+
 /// Whether all of IPv4 is translated, so that pool6 is where the packets leave to.
 pub(crate) fn leaves_by_pool6(config: &Config, instance: &model::Instance) -> bool {
     let is_all4 = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() == 0);
@@ -133,6 +161,36 @@ mod tests {
         assert_eq!(routes(&shared, &["2001:db8::1/96", "203.0.113.1/24"]), (all.clone(), vec![]));
         let told = format!("device.proxy-interface = 'eth0'\n{shared}");
         assert_eq!(routes(&told, &["203.0.113.1/24"]), (all, vec!["203.0.113.2/32".to_owned()]));
+    }
+
+    #[test]
+    fn nodes_within_pool6_are_reached_by_their_ipv4_addresses() {
+        let siit = |pool6: &str| {
+            format!("[[instance]]\nname = 'a'\ntype = 'siit'\n[instance.global]\npool6 = '{pool6}'")
+        };
+        let stock = siit("2001:db8::/96");
+        for (own, net) in [
+            ("2001:db8::198.51.100.1/120", Some("198.51.100.0/24")),
+            ("2001:db8::198.51.100.1/128", Some("198.51.100.1/32")),
+            ("2001:db8::1/96", None),
+            ("2001:db8::1/64", None),
+            ("2001:db8::192.0.2.1/120", None),
+            ("2001:db8:1::1/120", None),
+        ] {
+            let mut all: Vec<&str> = net.into_iter().collect();
+            all.push("2001:db8::/96");
+            assert_eq!(routes(&stock, &[own, "192.0.2.1/24"]).0, all, "{own}");
+        }
+        // Around bits 64 to 71.
+        let short = siit("2001:db8:100::/40");
+        for (own, net) in [
+            ("2001:db8:1c0:2:1::/64", "192.0.2.0/24"),
+            ("2001:db8:1c0:2:1::/68", "192.0.2.0/24"),
+            ("2001:db8:1c0:2:21::/80", "192.0.2.33/32"),
+            ("2001:db8:1c0:2:21::/96", "192.0.2.33/32"),
+        ] {
+            assert_eq!(routes(&short, &[own]).0, [net, "2001:db8:100::/40"], "{own}");
+        }
     }
 
     #[test]

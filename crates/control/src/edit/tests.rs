@@ -11,8 +11,12 @@ fn last(translator: &str, changes: &[Value]) -> (Config, Option<(i32, String)>) 
         let body = json!({"translator": translator, "instance": "i", "changes": [change]});
         let changes: Changes = serde_json::from_value(body).unwrap();
         let mut edited = config.clone();
-        let mut context =
-            Context { frameworks: &mut frameworks, ephemeral: (32768, 60999), files: VecDeque::new() };
+        let mut context = Context {
+            frameworks: &mut frameworks,
+            ephemeral: (32768, 60999),
+            files: VecDeque::new(),
+            log: Vec::new(),
+        };
         error = match apply(&mut edited, &changes, &mut context) {
             Ok(()) => {
                 config = edited;
@@ -178,8 +182,12 @@ fn a_batch_is_refused_as_a_whole_and_says_where() {
         {"change": "instance-add", "pool6": "64:ff9b::/96"}, pool4((80, 90)), bib("2001:db8::1", 99)]});
     let changes: Changes = serde_json::from_value(body).unwrap();
     let mut frameworks = Frameworks::new();
-    let mut context =
-        Context { frameworks: &mut frameworks, ephemeral: (32768, 60999), files: VecDeque::new() };
+    let mut context = Context {
+        frameworks: &mut frameworks,
+        ephemeral: (32768, 60999),
+        files: VecDeque::new(),
+        log: Vec::new(),
+    };
     let error = apply(&mut Config::default(), &changes, &mut context).unwrap_err();
     assert_eq!(error.place.as_deref(), Some("changes[2]"));
 }
@@ -196,7 +204,11 @@ fn a_file_replaces_what_is_there() {
         let changes = vec![Change::File { content, force: false }];
         let changes = Changes { translator: api::Translator::Nat64, instance: String::new(), changes };
         let files = read_files(&changes)?;
-        apply(config, &changes, &mut Context { frameworks, ephemeral: (32768, 60999), files })
+        apply(
+            config,
+            &changes,
+            &mut Context { frameworks, ephemeral: (32768, 60999), files, log: Vec::new() },
+        )
     };
     let (mut config, mut frameworks) = (Config::default(), Frameworks::new());
     load(text("80-90", "64:ff9b::/96", "iptables"), &mut config, &mut frameworks).unwrap();

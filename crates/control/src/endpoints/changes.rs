@@ -41,8 +41,11 @@ async fn changes(State(shared): State<App>, Sent(changes): Sent<Changes>) -> Res
             let found =
                 walk(move || read::bib_entries_with(&view, new.protocol, Some(new.ipv6), Some(new.ipv4)))
                     .await?;
-            if let Some(other) = found.iter().find(|other| *other != pair) {
-                // Membership in pool4 is found out first, by the change itself.
+            // What is in no pool4 is refused for that first, by the change itself.
+            let in_pool4 = || shared.in_pool4(&Named::of(&changes), pair);
+            if let Some(other) = found.iter().find(|other| *other != pair)
+                && in_pool4()?
+            {
                 return Err(edit::bib_collision(&edit::bib_entry(*pair), &edit::bib_entry(*other)));
             }
         }

@@ -18,12 +18,18 @@ use crate::routes::Routes;
 use crate::server::App;
 
 pub(super) fn add(routes: Routes) -> Routes {
-    routes
-        .add(__path_instances, instances)
-        .add(__path_global, global)
-        .add(__path_pool6, pool6)
-        .add(__path_pool6791, pool6791)
-        .add(__path_statistics, statistics)
+    for_everybody(
+        routes
+            .add(__path_instances, instances)
+            .add(__path_global, global)
+            .add(__path_pool6, pool6)
+            .add(__path_pool6791, pool6791),
+    )
+}
+
+/// What also those may ask who may ask for nothing else, as with Jool: how much there was of what.
+pub(super) fn for_everybody(routes: Routes) -> Routes {
+    routes.add(__path_statistics, statistics)
 }
 
 /// All instances, one JSON object a line.

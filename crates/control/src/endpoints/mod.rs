@@ -30,6 +30,11 @@ pub(crate) fn all() -> Routes {
     capture::add(routes)
 }
 
+/// Those for whoever may not ask for more.
+pub(crate) fn for_everybody() -> Routes {
+    instances::for_everybody(Routes::new(head()))
+}
+
 /// The OpenAPI document of everything that the daemon can be asked.
 #[must_use]
 pub fn document() -> Value {

@@ -43,7 +43,11 @@ fn stateful(server: &Server) {
             ipv4: Transport4 { address: "192.0.2.1".parse().unwrap(), port },
         })
     };
-    let add = Change::InstanceAdd { framework: Default::default(), pool6: "64:ff9b::/96".parse().ok() };
+    let add = Change::InstanceAdd {
+        framework: Default::default(),
+        pool6: "64:ff9b::/96".parse().ok(),
+        routes: Vec::new(),
+    };
     let pool4 = Change::Pool4Add { block, max_iterations: None, force: true };
     change(
         server,

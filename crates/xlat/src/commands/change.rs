@@ -94,7 +94,7 @@ pub(crate) async fn instance_add(add: &InstanceAdd) -> Result<(), Trouble> {
         (_, true) => Framework::Iptables,
         (false, false) => framework(&remote, translator).await?,
     };
-    let change = Change::InstanceAdd { framework, pool6: *pool6 };
+    let change = Change::InstanceAdd { framework, pool6: *pool6, routes: Vec::new() };
     make(&remote, to, &Target { translator, name }, vec![change]).await
 }
 
@@ -242,7 +242,7 @@ pub(crate) async fn pool4_remove(remove: &Pool4Remove) -> Result<(), Trouble> {
             confirm(&loss, *yes)?;
         }
     }
-    let changes = blocks.into_iter().map(|block| Change::Pool4Remove { block }).collect();
+    let changes = blocks.into_iter().map(|block| Change::Pool4Remove { block, quick: false }).collect();
     make(&remote, to, &target, changes).await
 }
 

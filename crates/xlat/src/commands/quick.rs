@@ -93,7 +93,7 @@ pub(crate) async fn start(running: &Running, config: Config) -> Result<(), Troub
     ensure_running(&remote, to).await?;
     let framework = framework(&remote, target.translator).await?;
     let pool6 = instance.kind.pool6();
-    let mut changes = vec![Change::InstanceAdd { framework, pool6 }];
+    let mut changes = vec![Change::InstanceAdd { framework, pool6, routes: instance.routes.clone() }];
     match &instance.kind {
         Kind::Nat64(nat64) => {
             for entry in &nat64.pool4 {

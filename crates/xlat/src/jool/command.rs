@@ -355,7 +355,7 @@ fn pool4_remove(operation: &str, own: &[Switch], words: &[String]) -> Result<Com
     let prefix = values::prefix4(prefix.unwrap_or_default())?;
     let (first_port, last_port) = range.map_or(Ok((0, 65535)), values::port_range)?;
     let block = Pool4Block { mark: mark(&arguments)?, protocol, prefix, first_port, last_port };
-    Ok(Command::Change(Change::Pool4Remove { block }))
+    Ok(Command::Change(Change::Pool4Remove { block, quick: arguments.has("quick") }))
 }
 
 fn bib(operation: &str, own: &[Switch], words: &[String]) -> Result<Command, Fail> {

@@ -8,13 +8,13 @@ use xlat_control::api::{
     BibRow, Changes, Counter, Denied, Eam, Instance, Pool4Row, Protocol, SessionRow, Status, Translation,
     Translator,
 };
-use xlat_control::{Change, Client, ClientError, DEFAULT_DEVICE, path};
+use xlat_control::{Change, Client, ClientError, DEFAULT_DEVICE, Lines, path};
 
 use super::command::{Command, Format, instance_name};
 use super::fail::{Fail, INVALID, UNREACHABLE};
 use super::names::node;
 use super::session::{self, Synchronise};
-use super::{Program, read_file, show, stats, values};
+use super::{Program, file, read_file, show, stats, values, way_out};
 use crate::start;
 
 /// Tables of state of at most so many rows are printed in Jool's order; longer ones as they come, which needs no memory.
@@ -60,9 +60,16 @@ impl Session {
             Command::InstanceAdd { name, framework, pool6 } => {
                 let name = self.either(name)?;
                 self.ensure_running().await?;
-                self.change(name, Change::InstanceAdd { framework, pool6 }).await
+                let routes = match (self.translator, pool6) {
+                    (Translator::Siit, Some(pool6)) => way_out::routes(pool6),
+                    (Translator::Siit, None) | (Translator::Nat64, _) => Vec::new(),
+                };
+                self.change(name, Change::InstanceAdd { framework, pool6, routes }).await
             }
             Command::InstanceRemove { name } => {
+                if name.is_none() {
+                    self.named().await?;
+                }
                 let name = self.either(name)?;
                 self.change(name, Change::InstanceRemove).await
             }
@@ -72,7 +79,7 @@ impl Session {
             }
             Command::InstanceStatus => self.status().await,
             Command::Stats { format, all, explain } => {
-                let mut lines = self.client.rows(&self.path("statistics")?).await?;
+                let mut lines = self.client.rows(&self.path("statistics").await?).await?;
                 let mut counters: Vec<Counter> = Vec::new();
                 while let Some(counter) = lines.next().await? {
                     counters.push(counter);
@@ -80,15 +87,16 @@ impl Session {
                 self.print(&stats::stats(&counters, format, all, explain))
             }
             Command::Address { verbose, query } => {
-                let found: Translation = self.client.get(&self.path(&format!("address/{query}"))?).await?;
+                let found: Translation =
+                    self.client.get(&self.path(&format!("address/{query}")).await?).await?;
                 self.print(&show::translation(&found, verbose))
             }
             Command::GlobalDisplay(format) => {
-                let values = self.client.get(&self.path("global")?).await?;
+                let values = self.client.get(&self.path("global").await?).await?;
                 self.print(&show::globals(self.translator, &values, format))
             }
             Command::GlobalUpdate { key, word, force } => {
-                let _there: Status = self.client.get("/v1/status").await?;
+                self.reach().await?;
                 let name = self.instance()?;
                 let value = values::global(key, &word)?;
                 self.change(name, Change::GlobalUpdate { key: key.name.to_owned(), value, force }).await
@@ -135,13 +143,14 @@ impl Session {
                 }
             }
             Command::Change(change) => {
-                let name = self.instance()?;
+                let name = self.named().await?;
                 self.change(name, change).await
             }
             Command::File { path, force, check: false } => {
                 let name = self.given.clone().unwrap_or_default();
                 instance_name(&name)?;
                 let content = read_file(Path::new(&path))?;
+                file::readable(self.translator, &name, &content)?;
                 self.ensure_running().await?;
                 self.change(name, Change::File { content, force }).await
             }
@@ -167,8 +176,35 @@ impl Session {
         }
     }
 
-    fn path(&self, rest: &str) -> Result<String, Fail> {
-        Ok(path(self.translator, &self.instance()?, rest))
+    /// The instance that is meant. That nobody is there to be asked is said before anything about its name.
+    async fn named(&self) -> Result<String, Fail> {
+        match self.instance() {
+            Ok(name) => Ok(name),
+            Err(fail) => self.reach().await.and(Err(fail)),
+        }
+    }
+
+    /// Whether there is a translator at all.
+    async fn reach(&self) -> Result<(), Fail> {
+        let _there: Status = self.client.get("/v1/status").await?;
+        Ok(())
+    }
+
+    async fn path(&self, rest: &str) -> Result<String, Fail> {
+        Ok(path(self.translator, &self.named().await?, rest))
+    }
+
+    /// The rows of a table, behind what comes before them: that is printed even if there are no rows to be had, unless there
+    /// is nobody to ask.
+    async fn rows(&mut self, rest: &str, head: &str) -> Result<Lines, Fail> {
+        let lines = match self.path(rest).await {
+            Ok(path) => self.client.rows(&path).await.map_err(Fail::from),
+            Err(fail) => Err(fail),
+        };
+        if !matches!(&lines, Err(fail) if fail.code == UNREACHABLE) {
+            self.print(head)?;
+        }
+        lines
     }
 
     fn print(&mut self, text: &str) -> Result<(), Fail> {
@@ -211,7 +247,13 @@ impl Session {
     }
 
     async fn status(&mut self) -> Result<(), Fail> {
-        let name = self.instance()?;
+        let name = match self.named().await {
+            Ok(name) => name,
+            Err(fail) => {
+                self.print(if fail.code == UNREACHABLE { "Dead\n" } else { "Status unknown\n" })?;
+                return Err(fail);
+            }
+        };
         match self.client.rows("/v1/instances").await {
             Ok(mut lines) => {
                 while let Some(row) = lines.next::<Instance>().await? {
@@ -240,12 +282,7 @@ impl Session {
         format: Format,
         show: impl Fn(&R, Option<&R>) -> String,
     ) -> Result<(), Fail> {
-        let lines = self.client.rows(&self.path(rest)?).await;
-        // The header comes first even if the instance is not there, unless there is nobody to ask.
-        if !matches!(lines, Err(ClientError::Unreachable(_) | ClientError::Stranger(_))) {
-            self.print(&frame.head(format))?;
-        }
-        let mut lines = lines?;
+        let mut lines = self.rows(rest, &frame.head(format)).await?;
         let mut previous = None;
         while let Some(row) = lines.next::<R>().await? {
             self.print(&show(&row, previous.as_ref()))?;
@@ -262,11 +299,7 @@ impl Session {
         order: impl Fn(&R) -> K,
         show: impl Fn(&R) -> String,
     ) -> Result<(), Fail> {
-        let lines = self.client.rows(&self.path(rest)?).await;
-        if !matches!(lines, Err(ClientError::Unreachable(_) | ClientError::Stranger(_))) {
-            self.print(head)?;
-        }
-        let mut lines = lines?;
+        let mut lines = self.rows(rest, head).await?;
         let mut kept: Vec<R> = Vec::new();
         while let Some(row) = lines.next::<R>().await? {
             kept.push(row);
@@ -288,11 +321,7 @@ impl Session {
 
     /// What is wrong with a file, without any translator.
     fn check_file(&mut self, path: &Path) -> Result<(), Fail> {
-        let kind = match self.translator {
-            Translator::Siit => xlat_config::Translator::Siit,
-            Translator::Nat64 => xlat_config::Translator::Nat64,
-        };
-        let hint = xlat_config::Hint { name: self.given.clone(), kind: Some(kind) };
+        let hint = file::hint(self.translator, self.given.as_deref().unwrap_or_default());
         match xlat_config::load_file(path, &hint) {
             Ok(loaded) if loaded.warnings.list.is_empty() => Ok(()),
             Ok(loaded) => self.print(&format!("{}\n", loaded.warnings)),

@@ -5,6 +5,8 @@ use xlat_control::{ClientError, Error};
 
 /// EINVAL noticed by the client.
 pub(super) const INVALID: u8 = 234;
+/// EEXIST noticed by the client.
+pub(super) const EXISTS: u8 = 239;
 /// E2BIG noticed by the client.
 pub(super) const TOO_BIG: u8 = 249;
 /// There is no translator.

@@ -5,6 +5,7 @@ mod autocomplete;
 mod command;
 mod execute;
 mod fail;
+mod file;
 mod help;
 pub(crate) mod joold;
 mod keyword;
@@ -16,6 +17,7 @@ mod show;
 mod stats;
 mod switches;
 mod values;
+mod way_out;
 
 use std::fs;
 use std::io::{self, Write as _};

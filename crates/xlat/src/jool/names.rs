@@ -21,8 +21,11 @@ pub(super) fn node(address: impl Into<IpAddr>, port: u16, protocol: Protocol, nu
         Ok((host, _)) if protocol == Protocol::Icmp => format!("{host}#{port}"),
         Ok((host, service)) => format!("{host}#{service}"),
         Err(error) => {
+            let error = std::io::Error::from(error).to_string();
+            // What gai_strerror(3) says stands behind what Rust puts before it.
+            let why = error.rsplit(": ").next().unwrap_or_default();
             // Without a standard error there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "Error: getnameinfo failed: {}", std::io::Error::from(error));
+            let _ = writeln!(std::io::stderr(), "Error: getnameinfo failed: {why}");
             numbers
         }
     }
