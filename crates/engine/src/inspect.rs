@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use xlat_config::Translator;
-use xlat_nat64::{BibInfo, Cursor, Gauges, SessionInfo};
+use xlat_nat64::{BibInfo, Cursor, Gauges, Protocol, SessionInfo};
 use xlat_translate::refused::HostAddresses;
 use xlat_translate::siit::SiitTables;
 
@@ -99,6 +99,11 @@ impl View {
     /// The tables in numbers; `None` if the instance is stateless.
     pub fn gauges(&self) -> Option<Gauges> {
         self.instance.nat64().map(|nat64| nat64.tables.gauges())
+    }
+
+    /// Each pool4 address for a protocol, with how many of its transport addresses are in use, and how many there are.
+    pub fn pool4_usage(&self, protocol: Protocol) -> Vec<(Ipv4Addr, u32, u32)> {
+        self.instance.nat64().map_or_else(Vec::new, |nat64| nat64.policy.pool4_usage(protocol).collect())
     }
 
     /// An IPv4 node as the IPv6 clients of a stateful instance see it.

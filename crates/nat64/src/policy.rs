@@ -314,6 +314,12 @@ impl Policy {
         self.pools.iter().for_each(Pool4::refresh_hints);
     }
 
+    /// Each address of pool4 for a protocol, with how many of its transport addresses are in use, and how many there are,
+    /// whatever the mark.
+    pub fn pool4_usage(&self, protocol: Protocol) -> impl Iterator<Item = (Ipv4Addr, u32, u32)> {
+        self.pool(protocol).usage()
+    }
+
     /// Bytes allocated for the port maps of pool4.
     pub fn memory(&self) -> usize {
         self.pools.iter().map(Pool4::bytes).sum()

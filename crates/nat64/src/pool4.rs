@@ -148,6 +148,16 @@ impl Pool4 {
         self.sets.iter().flat_map(|set| &set.full).for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
+    /// Each address with how many of its transport addresses are in use, and how many there are.
+    pub(crate) fn usage(&self) -> impl Iterator<Item = (Ipv4Addr, u32, u32)> {
+        let addresses = self.runs.iter().flat_map(|run| (run.first..=run.last).zip(run.place..));
+        addresses.filter_map(|(addr, place)| {
+            let address = self.addresses.get(place)?;
+            let total = address.ranges.iter().map(|(low, high)| u32::from(high - low) + 1).sum();
+            Some((addr.into(), address.ports.used(), total))
+        })
+    }
+
     /// Bytes of the port maps.
     pub(crate) fn bytes(&self) -> usize {
         self.addresses.iter().map(|address| address.ports.bytes()).sum()
@@ -270,6 +280,23 @@ mod tests {
         assert!(!pool.set(0).unwrap().contains(at([192, 0, 2, 9], 3)));
         assert!(pool.set(7).unwrap().contains(at([192, 0, 2, 9], 3)));
         assert!(pool.set(1).is_none());
+    }
+
+    #[test]
+    fn use_is_counted_by_address_whatever_the_mark() {
+        let pool = pool(
+            &[(0, [192, 0, 2, 1], (1, 10)), (7, [192, 0, 2, 1], (11, 20)), (0, [192, 0, 2, 2], (5, 5))],
+            Protocol::Tcp,
+        );
+        let taken = |mark: u32| pool.set(mark).unwrap().take_any(0, 0, 1).unwrap();
+        let (first, second) = (taken(0), taken(7));
+        let usage: Vec<_> = pool.usage().collect();
+        assert_eq!(usage.iter().map(|(_, used, _)| used).sum::<u32>(), 2);
+        assert_eq!(usage.iter().map(|(_, _, total)| *total).collect::<Vec<_>>(), [20, 1]);
+        for mask in [first, second] {
+            pool.release(mask, 1, || ());
+        }
+        assert!(pool.usage().all(|(_, used, _)| used == 0));
     }
 
     #[test]

@@ -90,6 +90,11 @@ impl PortMap {
         }
     }
 
+    /// How many ports somebody has.
+    pub(crate) fn used(&self) -> u32 {
+        self.0.get().map_or(0, |inner| inner.taken.lock().count)
+    }
+
     /// Bytes allocated.
     pub(crate) fn bytes(&self) -> usize {
         let Some(inner) = self.0.get() else { return size_of::<Self>() };
@@ -126,13 +131,15 @@ struct Taken {
     words: Box<Words>,
     full_words: [u64; 16],
     full_groups: u64,
+    /// How many ports are in use.
+    count: u32,
     /// Mappings made so far: consecutive ones get nearby ports (RFC 6056 3.3.3).
     counter: u32,
 }
 
 impl Default for Taken {
     fn default() -> Self {
-        Self { words: Box::new([0; 1024]), full_words: [0; 16], full_groups: 0, counter: 0 }
+        Self { words: Box::new([0; 1024]), full_words: [0; 16], full_groups: 0, count: 0, counter: 0 }
     }
 }
 
@@ -143,6 +150,7 @@ impl Taken {
 
     fn insert(&mut self, port: u16) {
         let word = usize::from(port) / 64;
+        self.count += u32::from(!self.contains(port));
         self.words[word] |= bit(u32::from(port));
         if self.words[word] == u64::MAX {
             self.full_words[word / 64] |= bit(word as u32);
@@ -154,6 +162,7 @@ impl Taken {
 
     fn remove(&mut self, port: u16) {
         let word = usize::from(port) / 64;
+        self.count -= u32::from(self.contains(port));
         self.words[word] &= !bit(u32::from(port));
         self.full_words[word / 64] &= !bit(word as u32);
         self.full_groups &= !bit(word as u32 / 64);
@@ -265,6 +274,7 @@ mod tests {
             for (port, insert) in steps {
                 if insert { bitmap.insert(port); model.insert(port); } else { bitmap.remove(port); model.remove(&port); }
                 prop_assert_eq!(bitmap.contains(port), model.contains(&port));
+                prop_assert_eq!(bitmap.count as usize, model.len());
             }
             let free = (0..=u16::MAX).find(|port| !model.contains(port));
             prop_assert_eq!(bitmap.free_between(0, u16::MAX), free);

@@ -70,6 +70,8 @@ pub(crate) struct Shard {
     held: HashMap<u32, Box<[u8]>>,
     /// Sessions by protocol; BIB entries are counted by their index.
     session_counts: [usize; 3],
+    /// Sessions made since the tables began, by protocol.
+    sessions_made: [u64; 3],
 }
 
 impl Shard {
@@ -85,6 +87,7 @@ impl Shard {
             lists: [Fifo::EMPTY; List::COUNT],
             held: HashMap::new(),
             session_counts: [0; 3],
+            sessions_made: [0; 3],
         }
     }
 
@@ -291,6 +294,11 @@ impl Shard {
         (core::array::from_fn(|protocol| self.by_client[protocol].len()), self.session_counts)
     }
 
+    /// Sessions made since the tables began, by protocol.
+    pub(crate) fn sessions_made(&self) -> [u64; 3] {
+        self.sessions_made
+    }
+
     /// Bytes allocated.
     pub(crate) fn bytes(&self) -> usize {
         self.records.bytes()
@@ -367,6 +375,7 @@ impl Shard {
             self.by_remote.insert(hasher.session(bib, new.remote), number);
         }
         self.session_counts[protocol.index()] += 1;
+        self.sessions_made[protocol.index()] += 1;
         if protocol == Protocol::Udp {
             self.add_peer(hasher, bib, new.remote.addr);
         }

@@ -46,6 +46,8 @@ pub struct Gauges {
     pub bib: [usize; 3],
     /// Sessions, by [`Protocol::index`].
     pub sessions: [usize; 3],
+    /// Sessions made since the tables began, restored ones included, by [`Protocol::index`].
+    pub sessions_made: [u64; 3],
     /// Stored SYNs, both types.
     pub stored_syns: u64,
     /// Bytes allocated for the tables. The port maps are the policy's: see [`Policy::memory`].
@@ -134,9 +136,11 @@ impl Tables {
         for shard in &self.shards {
             let shard = shard.0.lock();
             let (bib, sessions) = shard.counts();
+            let made = shard.sessions_made();
             for protocol in Protocol::ALL {
                 gauges.bib[protocol.index()] += bib[protocol.index()];
                 gauges.sessions[protocol.index()] += sessions[protocol.index()];
+                gauges.sessions_made[protocol.index()] += made[protocol.index()];
             }
             gauges.memory += shard.bytes();
         }
