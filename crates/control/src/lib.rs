@@ -19,6 +19,7 @@ pub mod events;
 mod extract;
 pub mod globals;
 mod page;
+pub mod live;
 pub mod peers;
 mod pool4;
 mod read;

@@ -26,6 +26,7 @@ use crate::edit::{self, Context, Frameworks, wrong_kind};
 use crate::endpoints;
 use crate::error::{Blame, Error, errno};
 use crate::extract::Named;
+use crate::live::Live;
 use crate::peers::Peers;
 use crate::pool4;
 use crate::{capture, events};
@@ -74,6 +75,9 @@ pub trait Daemon: Send + Sync + 'static {
 
     /// The name of the interface with this index.
     fn interface_name(&self, index: u32) -> Option<String>;
+
+    /// A snapshot that is newer than that of the number `after`, or a recent one with rates of the last seconds.
+    fn live(&self, after: Option<u64>) -> Answer<'_, Arc<Live>>;
 
     /// Edits the configuration, checks the result as a whole, and answers when it is in force in the data path. On any error
     /// everything stays as it was, and so it does where it is only to be tried.

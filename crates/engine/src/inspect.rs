@@ -106,6 +106,11 @@ impl View {
         self.instance.nat64().map_or_else(Vec::new, |nat64| nat64.policy.pool4_usage(protocol).collect())
     }
 
+    /// Bytes allocated for the port maps of pool4.
+    pub fn pool4_memory(&self) -> usize {
+        self.instance.nat64().map_or(0, |nat64| nat64.policy.memory())
+    }
+
     /// An IPv4 node as the IPv6 clients of a stateful instance see it.
     pub fn embed(&self, node: Ipv4Addr) -> Option<Ipv6Addr> {
         self.instance.nat64().map(|nat64| nat64.pool6.embed(node))

@@ -11,6 +11,7 @@ mod tables;
 use serde_json::Value;
 use utoipa::openapi::{Info, License, OpenApi, Paths, Server};
 
+use crate::live;
 use crate::routes::Routes;
 use crate::schema::{Address, Prefix};
 use crate::{capture, events, peers};
@@ -27,7 +28,8 @@ pub(crate) fn all() -> Routes {
     let routes = changes::add(routes);
     let routes = events::add(routes);
     let routes = peers::add(routes);
-    capture::add(routes)
+    let routes = capture::add(routes);
+    live::add(routes)
 }
 
 /// Those for whoever may not ask for more.

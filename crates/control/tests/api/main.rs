@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use xlat_config::{Config, EamEntry, Instance, Kind, Siit};
 use xlat_control::api::{Changes, Counter, Eam, Status, Translator};
+use xlat_control::live::Live;
 use xlat_control::peers::{Messages, Peers};
 use xlat_control::{
     About, Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, events, listen, path, server,
@@ -89,6 +90,11 @@ impl Daemon for Fake {
 
     fn ephemeral_ports(&self) -> (u16, u16) {
         (32768, 60999)
+    }
+
+    fn live(&self, after: Option<u64>) -> Answer<'_, Arc<Live>> {
+        let number = after.map_or(1, |number| number + 1);
+        Box::pin(async move { Arc::new(Live { number, ..Live::default() }) })
     }
 
     fn change(&self, edit: Edit, only_try: bool) -> Answer<'_, Result<(), Error>> {

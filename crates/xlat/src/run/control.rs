@@ -10,6 +10,7 @@ use xlat_control::api::Counter;
 use xlat_control::capture::{Source, Wanted};
 use xlat_control::events;
 use xlat_control::peers::Peers;
+use xlat_control::live::Live;
 use xlat_control::{About, Answer as Later, Blame, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
@@ -18,6 +19,7 @@ use xlat_linux::privileges::drop_thread_capabilities;
 use super::capture::Tap;
 use super::events::Listeners;
 use super::sync::Sync;
+use super::observe::Observer;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 
@@ -64,13 +66,14 @@ impl Control {
         addresses: watch::Receiver<HostAddresses>,
         about: About,
         (listeners, sync): (Listeners, Sync),
+        observer: Observer,
     ) -> Self {
         let (sender, requests) = mpsc::channel(WAITING);
         let (publisher, config_now) =
             watch::channel(InForce { config: Arc::new(config.clone()), edited: false });
         let about = (about, Instant::now());
         let api =
-            Api { engine, listeners, sync, tap, addresses, config: config_now, about, requests: sender };
+            Api { engine, listeners, sync, tap, addresses, config: config_now, about, requests: sender, observer };
         if let Err(failure) = answer(&config.device.name, api) {
             tracing::warn!("there is no API: {failure}");
         }
@@ -178,6 +181,7 @@ struct Api {
     /// What does not change, and when the daemon began.
     about: (About, Instant),
     requests: mpsc::Sender<Request>,
+    observer: Observer,
 }
 
 impl Daemon for Api {
@@ -213,6 +217,10 @@ impl Daemon for Api {
         let addresses = self.addresses.borrow();
         let found = addresses.interfaces.iter().find(|interface| interface.index == index);
         found.map(|interface| interface.name.clone())
+    }
+
+    fn live(&self, after: Option<u64>) -> Later<'_, Arc<Live>> {
+        Box::pin(self.observer.live(after))
     }
 
     fn change(&self, edit: Edit, only_try: bool) -> Later<'_, Result<(), Error>> {

@@ -8,6 +8,7 @@ mod data_path;
 mod events;
 mod kernel;
 mod leftovers;
+mod observe;
 mod service;
 pub(crate) mod snapshot;
 mod sync;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
@@ -41,6 +43,7 @@ use control::{Control, What};
 use data_path::DataPath;
 use events::{Events, Note, Watch};
 use kernel::Kernel;
+use observe::{Observer, Subject};
 use leftovers::{FreshPins, Unfinished, end_kernel, end_other, open_device, take_over};
 use service::{PULSE, Service};
 use snapshot::Snapshot;
@@ -98,6 +101,8 @@ struct Daemon {
     watch: Watch,
     sync: Sync,
     control: Control,
+    /// Whoever watches.
+    observer: Observer,
     snapshot: Snapshot,
     service: Service,
     /// Keeps `addresses` up to date as long as it lives.
@@ -196,8 +201,14 @@ impl Daemon {
             no_fast_path: kernel.as_ref().err().cloned(),
             ..About::default()
         };
+        let observer = Observer::start(Subject {
+            engine: Arc::clone(&engine),
+            workers: workers.counters().cloned().collect(),
+            maps: kernel.as_ref().ok().map(Kernel::maps),
+            config: ArcSwap::from_pointee(config.clone()),
+        })?;
         let ears = (events.listeners(), sync.clone());
-        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about, ears);
+        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about, ears, observer.clone());
         let watch = Watch::new(events.sender(), &engine);
         let mut daemon = Self {
             path: arguments.config.clone(),
@@ -212,6 +223,7 @@ impl Daemon {
             events,
             sync,
             control,
+            observer,
             snapshot,
             service: Service::new(),
             _watcher: watcher,
@@ -234,6 +246,7 @@ impl Daemon {
             tracing::warn!("the device is up, but the kernel does not say that packets pass");
         }
         daemon.service.ready();
+        daemon.observer.set_ready(true);
         tracing::info!("{READY}");
         Ok(daemon)
     }
@@ -262,6 +275,7 @@ impl Daemon {
                     }
                     self.events.report_lost();
                     self.watch.look(&self.engine);
+                    self.observer.pulse();
                     self.tell_kernel(|kernel, daemon| kernel.heartbeat(&daemon.config));
                     self.service.alive();
                 }
@@ -359,6 +373,7 @@ impl Daemon {
             self.sync.configure(&config);
             self.watch.changed(&self.config, &config);
             self.control.publish(&config, by_api);
+            self.observer.configure(&config);
             self.config = config;
             let followed = self.follow_host(addresses);
             self.warn();
@@ -474,6 +489,7 @@ impl Daemon {
     /// Ends: everything is taken back, or what the kernel knows goes on and the next daemon finds it.
     async fn end(self, end: End) {
         self.service.stopping();
+        self.observer.set_ready(false);
         tracing::info!("ending");
         self.log_counters();
         let leaves = end == End::LeaveKernel && !self.config.fast_path.outlive.is_zero();

@@ -17,7 +17,7 @@ use xlat_fastpath::config::{
     INSTANCES, Instance, OWN_ADDRESSES, Steer, SteerPrefix4, SteerPrefix6, config_flag, instance_flag,
 };
 use xlat_linux::clock;
-use xlat_linux::fastpath::{self, Entry, FastPath, FastPathError, Opened, Pins, Sizes};
+use xlat_linux::fastpath::{self, Entry, FastPath, FastPathError, Maps, Opened, Pins, Sizes};
 use xlat_linux::netlink::RoutedBy;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::probe;
@@ -106,6 +106,11 @@ impl Kernel {
     /// Whom the engine tells of flows.
     pub(super) fn sink(&self) -> Arc<dyn FlowSink> {
         Arc::clone(&self.sink) as Arc<dyn FlowSink>
+    }
+
+    /// Its maps, to be looked at.
+    pub(super) fn maps(&self) -> Maps {
+        self.fast_path.maps().clone()
     }
 
     /// True if there was nothing before.
