@@ -12,6 +12,7 @@ mod observe;
 mod service;
 pub(crate) mod snapshot;
 mod sync;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,11 +44,12 @@ use control::{Control, What};
 use data_path::DataPath;
 use events::{Events, Note, Watch};
 use kernel::Kernel;
-use observe::{Observer, Subject};
 use leftovers::{FreshPins, Unfinished, end_kernel, end_other, open_device, take_over};
+use observe::{Observer, Subject};
 use service::{PULSE, Service};
 use snapshot::Snapshot;
 use sync::Sync;
+use web::Outside;
 
 /// What is logged when packets are translated.
 pub(crate) const READY: &str = "xlat is ready";
@@ -103,6 +105,7 @@ struct Daemon {
     control: Control,
     /// Whoever watches.
     observer: Observer,
+    web: Outside,
     snapshot: Snapshot,
     service: Service,
     /// Keeps `addresses` up to date as long as it lives.
@@ -210,6 +213,7 @@ impl Daemon {
         let ears = (events.listeners(), sync.clone());
         let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about, ears, observer.clone());
         let watch = Watch::new(events.sender(), &engine);
+        let web = Outside::start(observer.clone(), &config);
         let mut daemon = Self {
             path: arguments.config.clone(),
             state_dir,
@@ -224,6 +228,7 @@ impl Daemon {
             sync,
             control,
             observer,
+            web,
             snapshot,
             service: Service::new(),
             _watcher: watcher,
@@ -346,6 +351,7 @@ impl Daemon {
             return Err(Failure::new("another device name or number of queues takes a restart"));
         }
         let log = self.events.open_log(&config)?;
+        let sockets = self.web.prepare(&config)?;
         let state_dir = self.state_dir.as_deref();
         let changed = self.host.update(plan(&config, addresses, state_dir)).await.map_err(Failure::from);
         // The kernel knows instances by their place: none may be taken for another meanwhile.
@@ -374,6 +380,7 @@ impl Daemon {
             self.watch.changed(&self.config, &config);
             self.control.publish(&config, by_api);
             self.observer.configure(&config);
+            self.web.serve(&config, sockets);
             self.config = config;
             let followed = self.follow_host(addresses);
             self.warn();

@@ -103,6 +103,14 @@ impl Xlat {
         self.process.wait_for("configuration was read again", LIMIT).unwrap();
     }
 
+    /// Lets it read a configuration that it refuses, for a reason that is named like this.
+    pub(crate) fn refused(&mut self, config: &str, why: &str) {
+        fs::write(self.folder.join("xlat.toml"), config).unwrap();
+        self.process.signal(Signal::HUP).unwrap();
+        let line = self.process.wait_for("the configuration stays as it was", LIMIT).unwrap();
+        assert!(line.contains(why), "{line}");
+    }
+
     /// What `xlat status --json` says.
     pub(crate) fn status(&self) -> serde_json::Value {
         let output = self.ask(&["status", "--json"]);

@@ -21,3 +21,4 @@ mod programs;
 mod siit;
 mod sockets;
 mod super_packets;
+mod watching;

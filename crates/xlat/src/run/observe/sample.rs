@@ -69,12 +69,10 @@ impl Sampler {
         let statistics = self.subject.engine.statistics();
         let now = Instant::now();
         let mut rates = Rates::new(&mut self.before, now);
-        let views: Vec<(&str, View)> = config
-            .instances
-            .iter()
-            .filter_map(|one| Some((one.name.as_str(), self.subject.engine.view(&one.name)?)))
-            .collect();
-        let stateful: Vec<View> = views.iter().map(|(_, view)| view.clone()).collect();
+        let engine = &self.subject.engine;
+        let view = |one: &xlat_config::Instance| engine.view(one.kind.translator(), &one.name);
+        let views: Vec<Option<View>> = config.instances.iter().map(view).collect();
+        let stateful: Vec<View> = views.iter().flatten().cloned().collect();
         self.walk.go_on(&stateful);
         let mut live = Live { time: unix_ms(), window: rates.window_ms(), ..Live::default() };
         live.version = env!("CARGO_PKG_VERSION").to_owned();
@@ -125,56 +123,56 @@ impl Sampler {
             });
         }
         live.kernel_share = share(&live);
-        self.tables(&config, &views, &mut rates, &mut live);
+        instances(&config, &views, &mut rates, &mut live);
         live.threads = load::threads().into_iter().map(|thread| rates.thread(thread)).collect();
         live.sources = self.walk.outcome();
         rates.end();
         live
     }
+}
 
-    fn tables(&self, config: &Config, views: &[(&str, View)], rates: &mut Rates<'_>, live: &mut Live) {
-        let mut pool4 = Vec::new();
-        for one in &config.instances {
-            let view = views.iter().find(|(name, _)| *name == one.name).map(|(_, view)| view);
-            let gauges = view.and_then(|view| Some((view, view.gauges()?)));
-            let tables = gauges.map_or_else(Vec::new, |(view, gauges)| {
-                live.table_memory += gauges.memory as u64 + view.pool4_memory() as u64;
-                xlat_nat64::Protocol::ALL
-                    .map(|protocol| {
-                        let index = protocol.index();
-                        let told = told(protocol);
-                        let before = pool4.len();
-                        pool4.extend(view.pool4_usage(protocol).into_iter().map(|(address, used, total)| {
-                            let (used, total) = (u64::from(used), u64::from(total));
-                            Pool4 { instance: one.name.clone(), address, protocol: told, used, total }
-                        }));
-                        let own = pool4.get(before..).unwrap_or_default();
-                        let made = gauges.sessions_made[index];
-                        Table {
-                            protocol: told,
-                            sessions: gauges.sessions[index] as u64,
-                            bib_entries: gauges.bib[index] as u64,
-                            sessions_made: made,
-                            set_up_rate: rates.rate(format!("made {} {index}", one.name), made),
-                            pool4_used: own.iter().map(|row| row.used).sum(),
-                            pool4_total: own.iter().map(|row| row.total).sum(),
-                        }
-                    })
-                    .into()
-            });
-            let translator = match one.kind {
-                Kind::Siit(_) => xlat_control::api::Translator::Siit,
-                Kind::Nat64(_) => xlat_control::api::Translator::Nat64,
-            };
-            let (name, enabled) = (one.name.clone(), one.global.manually_enabled);
-            live.instances.push(Instance { name, translator, enabled, tables });
-        }
-        // Fullest first, by thousandths; of equal ones in the order of the configuration.
-        pool4.sort_by_key(|row| Reverse(row.used * 1000 / row.total.max(1)));
-        live.pool4_unlisted = pool4.len().saturating_sub(POOL4_SHOWN);
-        pool4.truncate(POOL4_SHOWN);
-        live.pool4 = pool4;
+/// The instances with their tables, and the use of pool4.
+fn instances(config: &Config, views: &[Option<View>], rates: &mut Rates<'_>, live: &mut Live) {
+    let mut pool4 = Vec::new();
+    for (one, view) in config.instances.iter().zip(views) {
+        let gauges = view.as_ref().and_then(|view| Some((view, view.gauges()?)));
+        let tables = gauges.map_or_else(Vec::new, |(view, gauges)| {
+            live.table_memory += gauges.memory as u64 + view.pool4_memory() as u64;
+            xlat_nat64::Protocol::ALL
+                .map(|protocol| {
+                    let index = protocol.index();
+                    let told = told(protocol);
+                    let before = pool4.len();
+                    pool4.extend(view.pool4_usage(protocol).into_iter().map(|(address, used, total)| {
+                        let (used, total) = (u64::from(used), u64::from(total));
+                        Pool4 { instance: one.name.clone(), address, protocol: told, used, total }
+                    }));
+                    let own = pool4.get(before..).unwrap_or_default();
+                    let made = gauges.sessions_made[index];
+                    Table {
+                        protocol: told,
+                        sessions: gauges.sessions[index] as u64,
+                        bib_entries: gauges.bib[index] as u64,
+                        sessions_made: made,
+                        set_up_rate: rates.rate(format!("made {} {index}", one.name), made),
+                        pool4_used: own.iter().map(|row| row.used).sum(),
+                        pool4_total: own.iter().map(|row| row.total).sum(),
+                    }
+                })
+                .into()
+        });
+        let translator = match one.kind {
+            Kind::Siit(_) => xlat_control::api::Translator::Siit,
+            Kind::Nat64(_) => xlat_control::api::Translator::Nat64,
+        };
+        let (name, enabled) = (one.name.clone(), one.global.manually_enabled);
+        live.instances.push(Instance { name, translator, enabled, tables });
     }
+    // Fullest first, by thousandths; of equal ones in the order of the configuration.
+    pool4.sort_by_key(|row| Reverse(row.used * 1000 / row.total.max(1)));
+    live.pool4_unlisted = pool4.len().saturating_sub(POOL4_SHOWN);
+    pool4.truncate(POOL4_SHOWN);
+    live.pool4 = pool4;
 }
 
 impl Subject {
