@@ -20,7 +20,7 @@ INSTALLED_TOOLS = mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter
 BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool
 
 .DEFAULT_GOAL = help
-.PHONY: help build demo test lint bench fuzz fuzz-api bpf bpf-check kernels install-deps install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
+.PHONY: help build demo test lint bench fuzz fuzz-api bpf bpf-check kernels install-deps install-browser install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ demo: install-deps build ## a NAT64 at work between three hosts made for it (ARG
 	@echo "== demo"
 	$(XLAT) demo $(ARGS)
 
-test: install-deps ## every test
+test: install-deps install-browser ## every test
 	@echo "== test"
 	@[ -r /dev/net/tun ] && [ -w /dev/net/tun ] || \
 	    echo "note: this user may not open /dev/net/tun: tests with packets are skipped"
@@ -50,6 +50,7 @@ test: install-deps ## every test
 	        echo "note: neither root nor user namespaces: tests with packets are skipped"; \
 	    fi; \
 	fi; \
+	if command -v chromium >/dev/null; then export XLAT_BROWSER=1; fi; \
 	set -ex; \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    $(CARGO) nextest run --workspace --no-fail-fast; \
@@ -110,6 +111,9 @@ install-deb-deps: ## what makes Debian packages (apt, cargo)
 
 install-installed-deps: ## what boots a clean Debian (apt)
 	@$(call install_missing,$(INSTALLED_TOOLS))
+
+install-browser: ## the browser that the live page is tested in (apt; Debian only, elsewhere that test is skipped)
+	@if [ "$$(sed -n 's/^ID=//p' /etc/os-release)" = debian ]; then $(call install_missing,chromium:chromium); fi
 
 install-bench-deps: ## the programs that the measurements use (apt)
 	@$(call install_missing,$(BENCH_TOOLS))

@@ -17,8 +17,8 @@ use crate::api::{Changes, Translator};
 use crate::error::{Body, Error};
 use crate::socket;
 
-/// A line of an answer in bytes, at most: rows have some hundreds.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// A line of an answer in bytes, at most: rows have some hundreds, snapshots of many instances some ten thousands.
+const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

