@@ -48,9 +48,10 @@ function cell(content, kind) {
   return element;
 }
 
-function bar(part, words) {
+// `limited` is for what can get full.
+function bar(part, words, limited = true) {
   const [outer, inner] = [document.createElement("div"), document.createElement("span")];
-  outer.className = part >= 0.9 ? "bar bad" : part >= 0.7 ? "bar warn" : "bar";
+  outer.className = !limited || part < 0.7 ? "bar" : part < 0.9 ? "bar warn" : "bar bad";
   outer.setAttribute("role", "img");
   outer.setAttribute("aria-label", words);
   inner.style.width = `${Math.min(100, Math.max(part > 0 ? 1 : 0, part * 100))}%`;
@@ -170,9 +171,9 @@ function tables(live) {
   say("pool4-more", more > 0 ? `and ${whole.format(more)} less full` : "");
   const sources = live.sources;
   const most = Math.max(1, ...sources.list.map((one) => one.sessions));
-  fill("sources", sources.list.slice(0, 12).map((one) => [
+  fill("sources", sources.list.slice(0, 8).map((one) => [
     cell(one.address, "address"),
-    cell(bar(one.sessions / most, `${one.sessions} sessions`)),
+    cell(bar(one.sessions / most, `${one.sessions} sessions`, false)),
     cell(whole.format(one.sessions), "right"),
   ]), "Nobody has a session.");
   say("sources-age", sources.age !== null && sources.age > 5000 ? `as of ${duration(sources.age)} ago` : "");

@@ -107,7 +107,7 @@ fn no_size_and_no_number_is_too_much() {
 fn keys_do_what_they_say() {
     let mut view = View::default();
     view.show(busy(1));
-    let mut press = |view: &mut View, key: char| press(view, KeyEvent::from(KeyCode::Char(key)));
+    let press = |view: &mut View, key: char| press(view, KeyEvent::from(KeyCode::Char(key)));
     let first = |view: &View| at(view, 80, 24).find("2001:db8::8") < at(view, 80, 24).find("2001:db8::9");
     assert!(first(&view));
     assert!(!press(&mut view, 's') && !first(&view));

@@ -84,7 +84,7 @@ fn the_page_shows_what_happens() {
     let (after, log) = browse(&t, &profile, dump);
     let sessions: u64 = shown(&after, "sessions").parse().unwrap();
     assert!(sessions >= 21, "{sessions}");
-    for part in ["2001:db8::8", "203.0.113.2", "&lt;b&gt;nat&lt;/b&gt;", "destination4-refused", "worker 0"] {
+    for part in ["2001:db8::8", "203.0.113.2", "&lt;b&gt;nat&lt;/b&gt;", "destination6-refused", "worker 0"] {
         assert!(after.contains(part), "{part} in {after}");
     }
     assert!(!after.contains("<b>nat</b>"), "a name became markup");
