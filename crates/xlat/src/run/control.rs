@@ -9,8 +9,8 @@ use xlat_config::{Config, Kind, Place, validate};
 use xlat_control::api::Counter;
 use xlat_control::capture::{Source, Wanted};
 use xlat_control::events;
-use xlat_control::peers::Peers;
 use xlat_control::live::Live;
+use xlat_control::peers::Peers;
 use xlat_control::{About, Answer as Later, Blame, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
@@ -18,8 +18,8 @@ use xlat_linux::privileges::drop_thread_capabilities;
 
 use super::capture::Tap;
 use super::events::Listeners;
-use super::sync::Sync;
 use super::observe::Observer;
+use super::sync::Sync;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 
@@ -72,8 +72,17 @@ impl Control {
         let (publisher, config_now) =
             watch::channel(InForce { config: Arc::new(config.clone()), edited: false });
         let about = (about, Instant::now());
-        let api =
-            Api { engine, listeners, sync, tap, addresses, config: config_now, about, requests: sender, observer };
+        let api = Api {
+            engine,
+            listeners,
+            sync,
+            tap,
+            addresses,
+            config: config_now,
+            about,
+            requests: sender,
+            observer,
+        };
         if let Err(failure) = answer(&config.device.name, api) {
             tracing::warn!("there is no API: {failure}");
         }

@@ -211,7 +211,15 @@ impl Daemon {
             config: ArcSwap::from_pointee(config.clone()),
         })?;
         let ears = (events.listeners(), sync.clone());
-        let control = Control::start(&config, Arc::clone(&engine), tap, addresses.clone(), about, ears, observer.clone());
+        let control = Control::start(
+            &config,
+            Arc::clone(&engine),
+            tap,
+            addresses.clone(),
+            about,
+            ears,
+            observer.clone(),
+        );
         let watch = Watch::new(events.sender(), &engine);
         let web = Outside::start(observer.clone(), &config);
         let mut daemon = Self {
