@@ -142,7 +142,7 @@ pub(crate) enum Command {
     /// Say what runs here: daemon, kernel programs, flows, and why packets went which way
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
-    /// Watch it at work: rates, sessions, busiest sources, use of pool4, and why packets are dropped
+    /// Watch it at work: rates, sessions, sources, use of pool4, why packets are dropped
     #[command(after_help = TOP_EXAMPLES)]
     Top(Top),
     /// Show packets that are dropped, and why: as lines, or as pcapng for Wireshark
