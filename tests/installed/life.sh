@@ -13,7 +13,7 @@ pid=$(systemctl show --property MainPID --value xlat)
 grep CapBnd "/proc/$pid/status"
 grep -q "^CapBnd:	000000c000001000$" "/proc/$pid/status" || fail "more than CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON"
 journalctl --unit xlat --output cat --no-pager | grep "no fast path" && fail "there is no fast path"
-shows "running" xlat status
+shows "runs, process" xlat status
 
 echo "-- restart, reload and upgrade while traffic goes on"
 ip netns exec server iperf3 --server --one-off > /tmp/iperf.server 2>&1 &
@@ -43,7 +43,7 @@ shows default jool instance display
 types systemctl stop xlat
 types xlat stop --flush
 jool instance display && fail "somebody answers although nothing runs"
-shows "" jool instance add second --pool6 2001:db8:64::/96
+shows "" jool instance add second --iptables --pool6 2001:db8:64::/96
 [ "$(systemctl is-active xlat)" = active ] || fail "jool did not start the service"
 shows second jool instance display
 
@@ -75,10 +75,10 @@ done
 ! tc filter show dev wan ingress | grep . || fail "a program is left"
 [ -z "$(find /sys/fs/bpf/xlat -type f)" ] || fail "something is left in the kernel"
 [ -e /etc/xlat/xlat.toml ] || fail "the configuration went with the program"
-types "apt-get purge --yes xlat xlat-jool > /dev/null"
+types "apt-get purge --yes xlat > /dev/null"
 rm /etc/xlat/blue.toml
 rmdir /etc/xlat 2>/dev/null || true
-for path in /etc/xlat /run/xlat /var/log/xlat /sys/fs/bpf/xlat /etc/logrotate.d/xlat /etc/systemd/system/multi-user.target.wants/xlat.service; do
+for path in /usr/bin/xlat /usr/bin/jool /etc/xlat /run/xlat /var/log/xlat /sys/fs/bpf/xlat /etc/logrotate.d/xlat /etc/systemd/system/multi-user.target.wants/xlat.service; do
     [ ! -e $path ] || fail "$path is left"
 done
 ! getent group xlat || fail "the group is left"

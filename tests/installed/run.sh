@@ -9,16 +9,17 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 debs=$(realpath "$1" "$2")
 shift 2
-scripts=${*:-first-user.sh}
+scripts=${*:-first-user.sh life.sh}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/xlat-installed.XXXXXX")
 machine=xlat-$$
-container=
+container= nspawn= first=
 cleanup() {
-    if [ -n "$container" ] && kill -0 "$container" 2>/dev/null; then
-        kill -KILL "$container" || true
-        wait "$container" 2>/dev/null || true
-    fi
+    # With the first process of the container everything in it ends, and systemd-nspawn after it.
+    for process in $first $nspawn $container; do
+        kill -KILL "$process" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
     umount "$work/bpf" 2>/dev/null || true
     rm -rf --one-file-system "$work"
     # systemd-nspawn leaves its control groups, empty, where no service manager looks after them.
@@ -67,7 +68,6 @@ done
 ) < /dev/null > "$work/console.log" 2>&1 &
 container=$!
 
-first= # The container's process 1.
 for _ in $(seq 100); do
     nspawn=$(pgrep --parent "$container" --exact systemd-nspawn || true)
     [ -z "$nspawn" ] || first=$(pgrep --parent "$nspawn" --exact systemd || true)
@@ -97,3 +97,4 @@ for script in $scripts; do
 done
 inside systemctl poweroff
 wait "$container" || true
+first= nspawn= container=
