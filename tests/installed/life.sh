@@ -65,7 +65,7 @@ shows second jool instance display
 
 echo "-- removal"
 types "apt-get remove --yes xlat > /dev/null"
-[ -z "$(pgrep --exact xlat)" ] || fail "a daemon is left"
+! grep -qx xlat /proc/[0-9]*/comm 2>/dev/null || fail "a daemon is left"
 for namespace in self blue; do
     [ $namespace = self ] && look= || look="nsenter --net=/run/netns/$namespace"
     [ -z "$($look ip link show xlat0 2>/dev/null)" ] || fail "the device is left ($namespace)"
