@@ -32,11 +32,11 @@ pub(super) fn readable(translator: Translator, name: &str, content: &str) -> Res
     }
     let Err(found) = xlat_config::load("the file", content, &hint(translator, name)) else { return Ok(()) };
     // Only what was found while reading belongs to no part of a configuration.
-    let mut read =
-        found.list.iter().filter(|one| one.severity == Severity::Error && one.place == Place::File);
-    match read.next() {
-        Some(first) if !MEANING.iter().any(|words| first.message.contains(words)) => Err(refused(first)),
-        Some(_) | None => Ok(()),
+    let is_read = |one: &&Diagnostic| one.severity == Severity::Error && one.place == Place::File;
+    let is_form = |one: &&Diagnostic| !MEANING.iter().any(|words| one.message.contains(words));
+    match found.list.iter().filter(is_read).find(is_form) {
+        Some(first) => Err(refused(first)),
+        None => Ok(()),
     }
 }
 
