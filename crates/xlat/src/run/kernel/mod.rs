@@ -27,8 +27,8 @@ use crate::host;
 use flows::{Offers, Sink};
 use links::Links;
 
-/// The least room for EAM entries: a reload may bring some where there were none.
-const EAM_ROOM: u32 = 1 << 14;
+/// The least room for EAM entries: a reload may bring some where there were none. Empty it costs 4 MiB for each of three tables.
+const EAM_ROOM: u32 = 1 << 18;
 /// How long the programs go on at least while the daemon is alive but late.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A place in the Internet that nobody has (RFC 5737): asking for the way there sends nothing.
