@@ -1,7 +1,6 @@
 //! `/v1/capture`: packets that were not passed on, with the reason, as they are dropped. Workers copy them into one bounded queue
 //! for each reader; what does not fit is counted and told.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +25,9 @@ pub const SNAP_LENGTH: u32 = 2048;
 pub const SNAP_LENGTH_MAX: u32 = 65_575;
 /// Packets that may wait for a reader.
 const QUEUE: usize = 512;
+/// Packets, and bytes of them, that are made lines in one go: others come while it is done.
+const STEP: usize = 64;
+const STEP_BYTES: usize = 64 << 10;
 
 /// The query of `GET /v1/capture`.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -145,6 +147,8 @@ pub struct Sink {
 pub struct Source {
     queue: mpsc::Receiver<Captured>,
     lost: Arc<AtomicU64>,
+    /// Packets given since it was told how many are lost.
+    since: usize,
 }
 
 /// Both ends of a capture.
@@ -152,7 +156,7 @@ pub struct Source {
 pub fn channel(wanted: Wanted) -> (Sink, Source) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let lost = Arc::<AtomicU64>::default();
-    (Sink { wanted, queue: sender, lost: Arc::clone(&lost) }, Source { queue: receiver, lost })
+    (Sink { wanted, queue: sender, lost: Arc::clone(&lost) }, Source { queue: receiver, lost, since: 0 })
 }
 
 impl Sink {
@@ -241,14 +245,24 @@ pub struct CapturedPacket {
 }
 
 impl Source {
-    /// The next lines; `None` when the daemon ends.
+    /// The next lines, of at most [`STEP`] packets; `None` when the daemon ends. What was lost is told behind all that waited
+    /// when it was lost.
     pub async fn next(&mut self, names: &impl Fn(u32) -> Option<String>) -> Option<Vec<CaptureLine>> {
-        let mut packets = VecDeque::new();
-        packets.push_back(self.queue.recv().await?);
-        while let Ok(packet) = self.queue.try_recv() {
-            packets.push_back(packet);
+        let first = self.queue.recv().await?;
+        let mut bytes = first.bytes.len();
+        let mut packets = vec![first];
+        while packets.len() < STEP
+            && bytes < STEP_BYTES
+            && let Ok(packet) = self.queue.try_recv()
+        {
+            bytes += packet.bytes.len();
+            packets.push(packet);
         }
-        let lost = self.lost.swap(0, Ordering::Relaxed);
+        self.since += packets.len();
+        let mut lost = 0;
+        if self.queue.is_empty() || self.since >= QUEUE {
+            (self.since, lost) = (0, self.lost.swap(0, Ordering::Relaxed));
+        }
         let lost = (lost != 0).then_some(CaptureLine::Lost { lost });
         let lines = packets.into_iter().map(|packet| CaptureLine::Packet(packet.row(names)));
         Some(lines.chain(lost).collect())
@@ -349,8 +363,12 @@ mod tests {
         for _ in 0..QUEUE + 7 {
             sink.stopped(&packet4(), None, INGRESS, DROPPED);
         }
-        let lines = source.next(&|_| Some("eth0".to_owned())).await.unwrap();
-        assert_eq!(lines.len(), QUEUE + 1);
+        let mut lines = Vec::new();
+        while lines.len() <= QUEUE {
+            let step = source.next(&|_| Some("eth0".to_owned())).await.unwrap();
+            assert!(step.len() <= STEP + 1, "{}", step.len());
+            lines.extend(step);
+        }
         let Some(CaptureLine::Packet(packet)) = lines.first() else { panic!("{lines:?}") };
         assert_eq!((packet.reason.as_str(), packet.fate), ("hairpin-loop", Fate::Dropped));
         assert_eq!((packet.length, packet.packet.len()), (28, 56));
@@ -358,5 +376,16 @@ mod tests {
         assert_eq!(lines.last(), Some(&CaptureLine::Lost { lost: 7 }));
         drop(source);
         assert!(sink.is_closed());
+    }
+
+    /// Two packets at most are made text at once where they are as long as they can be.
+    #[tokio::test(flavor = "current_thread")]
+    async fn long_packets_come_by_few() {
+        let wanted = CaptureQuery { snap_length: Some(SNAP_LENGTH_MAX), ..CaptureQuery::default() };
+        let (sink, mut source) = channel(wanted.checked().unwrap());
+        let mut packet = packet4();
+        packet.resize(40_000, 0);
+        (0..8).for_each(|_| sink.stopped(&packet, None, INGRESS, DROPPED));
+        assert_eq!(source.next(&|_| None).await.unwrap().len(), 2);
     }
 }

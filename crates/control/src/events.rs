@@ -216,10 +216,12 @@ impl Sink {
 }
 
 impl Source {
-    /// What has come meanwhile, at least one; `None` when the daemon ends.
+    /// What has come meanwhile, at least one and no more than may wait; `None` when the daemon ends.
     async fn next(&mut self) -> Option<Vec<Arc<Event>>> {
         let mut events = vec![self.queue.recv().await?];
-        while let Ok(event) = self.queue.try_recv() {
+        while events.len() < QUEUE
+            && let Ok(event) = self.queue.try_recv()
+        {
             events.push(event);
         }
         let count = self.lost.swap(0, Ordering::Relaxed);

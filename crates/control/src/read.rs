@@ -22,15 +22,17 @@ use crate::page;
 pub(crate) const STEP: usize = 512;
 
 /// Lines of JSON out of something that gives rows in steps until it gives `None`.
-pub(crate) fn lines<R, F>(mut step: F) -> Response
+pub(crate) fn lines<R, F>(step: F) -> Response
 where
     R: Serialize + 'static,
     F: FnMut() -> Option<Vec<R>> + Send + 'static,
 {
-    let body = stream::iter(std::iter::from_fn(move || {
+    let body = stream::unfold(step, |mut step| async move {
+        // All answers are made by one thread: others have their turn between two steps, also where steps find nothing.
+        tokio::task::yield_now().await;
         let rows = step()?;
-        Some(Ok::<_, std::convert::Infallible>(text(&rows)))
-    }));
+        Some((Ok::<_, std::convert::Infallible>(text(&rows)), step))
+    });
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
 }
 
@@ -303,7 +305,28 @@ pub(crate) fn translation(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_walk_that_finds_nothing_keeps_nobody_waiting() {
+        let (served, asked) =
+            (std::sync::Arc::new(AtomicU32::new(0)), std::sync::Arc::new(AtomicU32::new(0)));
+        let other = std::sync::Arc::clone(&served);
+        tokio::spawn(async move {
+            loop {
+                other.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let steps = std::sync::Arc::clone(&asked);
+        let answer =
+            lines(move || (steps.fetch_add(1, Ordering::Relaxed) < 1000).then(Vec::<api::Counter>::new));
+        let body = axum::body::to_bytes(answer.into_body(), 1).await.unwrap();
+        assert!(body.is_empty() && asked.load(Ordering::Relaxed) == 1001);
+        assert!(served.load(Ordering::Relaxed) >= 1000, "somebody else had to wait for the end");
+    }
 
     #[test]
     fn entries_are_wanted_by_either_side() {

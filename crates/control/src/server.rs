@@ -114,7 +114,7 @@ pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> 
     let shared = Arc::new(Shared {
         daemon: Box::new(daemon),
         frameworks: RwLock::default(),
-        changing: Mutex::new(()),
+        changing: Arc::default(),
         large_bodies: Semaphore::new(1),
     });
     let welcome = endpoints::all()
@@ -151,7 +151,7 @@ pub(crate) struct Shared {
     pub(crate) daemon: Box<dyn Daemon>,
     pub(crate) frameworks: RwLock<Frameworks>,
     /// Held while a change is made: what it was checked against must not move.
-    pub(crate) changing: Mutex<()>,
+    pub(crate) changing: Arc<Mutex<()>>,
     /// Held by whoever sends a large body.
     pub(crate) large_bodies: Semaphore,
 }
@@ -193,6 +193,20 @@ async fn no_such_path(request: Request) -> Error {
 /// Something that takes long, where it keeps nobody waiting.
 pub(crate) async fn walk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::failed(Blame::Bug, error.to_string()))
+}
+
+/// A change in its turn. Once begun it is made as a whole, also where whoever asked goes meanwhile: steps belong together, and the
+/// next one must not begin before it is in force.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    shared: &Shared,
+    change: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let turn = Arc::clone(&shared.changing).lock_owned().await;
+    let made = tokio::spawn(async move {
+        let _turn = turn;
+        change.await
+    });
+    made.await.map_err(|error| Error::failed(Blame::Bug, error.to_string()))?
 }
 
 impl Shared {

@@ -1,5 +1,7 @@
 //! Changes of an instance, all of them or none.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 
@@ -9,7 +11,7 @@ use crate::error::Error;
 use crate::extract::{Named, Sent};
 use crate::read;
 use crate::routes::Routes;
-use crate::server::{App, walk};
+use crate::server::{App, in_turn, walk};
 
 pub(super) fn add(routes: Routes) -> Routes {
     routes.add(__path_changes, changes)
@@ -20,7 +22,10 @@ pub(super) fn add(routes: Routes) -> Routes {
     (status = OK, description = "They are in force", body = Done)
 ))]
 async fn changes(State(shared): State<App>, Sent(changes): Sent<Changes>) -> Result<Json<Done>, Error> {
-    let _one_at_a_time = shared.changing.lock().await;
+    in_turn(&shared, make(Arc::clone(&shared), changes)).await.map(|()| Json(Done {}))
+}
+
+async fn make(shared: App, changes: Changes) -> Result<(), Error> {
     let made = |pair| Changes { changes: vec![Change::BibAdd(pair)], ..changes.clone() };
     match changes.changes.as_slice() {
         // Entries that traffic made are no part of the configuration: one is made static first, which keeps it, and then goes.
@@ -51,6 +56,5 @@ async fn changes(State(shared): State<App>, Sent(changes): Sent<Changes>) -> Res
         }
         _needs_no_state => {}
     }
-    shared.apply(changes).await?;
-    Ok(Json(Done {}))
+    shared.apply(changes).await
 }

@@ -1,5 +1,7 @@
 //! The configuration as a whole: shown, replaced, read again.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -12,7 +14,7 @@ use crate::error::Error;
 use crate::extract::{Asked, Text};
 use crate::read;
 use crate::routes::Routes;
-use crate::server::{App, Edit, walk};
+use crate::server::{App, Edit, in_turn, walk};
 
 pub(super) fn add(routes: Routes) -> Routes {
     routes.add(__path_configuration, configuration).add(__path_replace, replace).add(__path_reload, reload)
@@ -54,7 +56,10 @@ async fn replace(
     if content.trim().is_empty() {
         return Err(Error::unreadable(&"the request has no configuration"));
     }
-    let _one_at_a_time = shared.changing.lock().await;
+    in_turn(&shared, put(Arc::clone(&shared), manner, content)).await
+}
+
+async fn put(shared: App, manner: Manner, content: String) -> Result<Response, Error> {
     let old = shared.daemon.config();
     let compared = walk(move || {
         let refused = |found: Diagnostics| {
@@ -79,10 +84,13 @@ async fn replace(
     (status = OK, description = "It is in force", body = Done)
 ))]
 async fn reload(State(shared): State<App>) -> Result<Json<Done>, Error> {
-    let _one_at_a_time = shared.changing.lock().await;
-    shared.daemon.reload().await?;
-    shared.forget_frameworks();
-    Ok(Json(Done {}))
+    let app = Arc::clone(&shared);
+    let reloaded = in_turn(&shared, async move {
+        app.daemon.reload().await?;
+        app.forget_frameworks();
+        Ok(Done {})
+    });
+    reloaded.await.map(Json)
 }
 
 impl From<xlat_config::Difference> for Difference {

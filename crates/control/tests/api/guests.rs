@@ -114,3 +114,28 @@ fn a_stranger_is_told_so_whatever_it_asks() {
         );
     }
 }
+
+#[test]
+fn a_change_that_has_begun_is_made_also_when_its_guest_has_gone() {
+    let server = Server::start_slow("gone", std::time::Duration::from_millis(500));
+    let remove = Changes {
+        translator: Translator::Siit,
+        instance: "a/b #%?".to_owned(),
+        changes: vec![Change::EamtFlush],
+    };
+    let body = serde_json::to_string(&remove).unwrap();
+    let mut stream = server.connect();
+    let head = "POST /v1/changes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    drop(stream);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let is_made = || {
+        let config = std::sync::Arc::clone(&server.config.lock().unwrap());
+        matches!(&config.instances[0].kind, xlat_config::Kind::Siit(siit) if siit.eamt.is_empty())
+    };
+    while !is_made() {
+        assert!(std::time::Instant::now() < end, "the change was given up");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

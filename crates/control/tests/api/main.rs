@@ -46,6 +46,8 @@ const EAMS: u32 = 100_000;
 struct Fake {
     config: Arc<Mutex<Arc<Config>>>,
     engine: Arc<Engine>,
+    /// What a change takes.
+    delay: Duration,
 }
 
 impl Daemon for Fake {
@@ -99,6 +101,7 @@ impl Daemon for Fake {
 
     fn change(&self, edit: Edit, only_try: bool) -> Answer<'_, Result<(), Error>> {
         Box::pin(async move {
+            tokio::time::sleep(self.delay).await;
             let mut config = Config::clone(&self.config());
             edit(&mut config)?;
             if only_try {
@@ -119,15 +122,20 @@ struct Server {
 
 impl Server {
     fn start(test: &str) -> Self {
-        Self::start_with(test, false)
+        Self::start_with(test, false, Duration::ZERO)
+    }
+
+    /// One whose changes take a while.
+    fn start_slow(test: &str, delay: Duration) -> Self {
+        Self::start_with(test, false, delay)
     }
 
     /// One whose clock runs ahead to the next deadline as soon as it has nothing to do.
     fn start_hurried(test: &str) -> Self {
-        Self::start_with(test, true)
+        Self::start_with(test, true, Duration::ZERO)
     }
 
-    fn start_with(test: &str, hurried: bool) -> Self {
+    fn start_with(test: &str, hurried: bool, delay: Duration) -> Self {
         let device = format!("{test}{}", std::process::id());
         let eam = |number: u32| EamEntry {
             ipv6: ipnet::Ipv6Net::from(std::net::Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number))),
@@ -154,7 +162,7 @@ impl Server {
         };
         let engine = Engine::new(&config, Default::default(), options).unwrap();
         let config = Arc::new(Mutex::new(Arc::new(config)));
-        let fake = Fake { config: Arc::clone(&config), engine };
+        let fake = Fake { config: Arc::clone(&config), engine, delay };
         let listener = listen(&device).unwrap();
         std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
