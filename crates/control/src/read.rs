@@ -305,24 +305,23 @@ pub(crate) fn translation(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_walk_that_finds_nothing_keeps_nobody_waiting() {
-        let (served, asked) =
-            (std::sync::Arc::new(AtomicU32::new(0)), std::sync::Arc::new(AtomicU32::new(0)));
-        let other = std::sync::Arc::clone(&served);
+        let (served, asked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let other = Arc::clone(&served);
         tokio::spawn(async move {
             loop {
                 other.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
         });
-        let steps = std::sync::Arc::clone(&asked);
-        let answer =
-            lines(move || (steps.fetch_add(1, Ordering::Relaxed) < 1000).then(Vec::<api::Counter>::new));
+        let steps = Arc::clone(&asked);
+        let answer = lines(move || (steps.fetch_add(1, Ordering::Relaxed) < 1000).then(Vec::<Counter>::new));
         let body = axum::body::to_bytes(answer.into_body(), 1).await.unwrap();
         assert!(body.is_empty() && asked.load(Ordering::Relaxed) == 1001);
         assert!(served.load(Ordering::Relaxed) >= 1000, "somebody else had to wait for the end");
