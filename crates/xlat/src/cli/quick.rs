@@ -48,7 +48,7 @@ pub(crate) struct Nat64 {
     /// The prefix that stands for the IPv4 Internet (RFC 6052)
     #[arg(short = '6', long, value_name = "PREFIX", default_value = "64:ff9b::/96", value_parser = notation::prefix6)]
     pub(crate) pool6: Ipv6Net,
-    /// ADDRESS[/LENGTH][:PORTS] that masks the clients; may be repeated [default: this host's own addresses]
+    /// Address or prefix, also with `:PORTS`, that masks the clients; may be repeated [default: this host's own addresses]
     #[arg(short = '4', long, value_name = "ADDRESS", value_delimiter = ',', value_parser = pool4)]
     pub(crate) pool4: Vec<Pool4>,
 }
