@@ -37,5 +37,5 @@ pub use edit::Frameworks;
 pub use endpoints::document;
 pub use error::{Blame, Error};
 pub use page::Marked;
-pub use server::{About, Answer, Daemon, Edit};
+pub use server::{About, Answer, ByKernel, Daemon, Edit};
 pub use socket::{DEFAULT_DEVICE, listen};

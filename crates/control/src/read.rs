@@ -17,6 +17,7 @@ use xlat_nat64::{BibInfo, Cursor, SessionInfo, TcpState};
 use crate::api::{self, BibPair, BibRow, Counter, Protocol, SessionRow, Translation, Transport4, Transport6};
 use crate::error::Error;
 use crate::page;
+use crate::server::ByKernel;
 
 /// Entries looked at in one go.
 pub(crate) const STEP: usize = 512;
@@ -232,8 +233,8 @@ fn state_name(state: TcpState) -> &'static str {
     }
 }
 
-/// The counters of an instance.
-pub(crate) fn statistics(view: &View) -> Vec<Counter> {
+/// The counters of an instance, with what the kernel has translated for it.
+pub(crate) fn statistics(view: &View, by_kernel: ByKernel) -> Vec<Counter> {
     let statistics = view.statistics();
     let traffic = Traffic::ALL.map(|traffic| {
         let (jool, explanation) = match traffic {
@@ -247,7 +248,8 @@ pub(crate) fn statistics(view: &View) -> Vec<Counter> {
             Traffic::ErrorsWithheld => ("", "ICMP errors of our own that were owed and not sent"),
             Traffic::HeldLost => ("", "held fragments and stored SYNs that ended without being sent"),
         };
-        counter(traffic.name(), jool, statistics.traffic(traffic), explanation, "")
+        let value = statistics.traffic(traffic).wrapping_add(by_kernel.share(traffic));
+        counter(traffic.name(), jool, value, explanation, "")
     });
     let gauges = view.gauges().map(|gauges| {
         let sum = |counts: [usize; 3]| counts.iter().map(|count| *count as u64).sum();

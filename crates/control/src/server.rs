@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio::sync::{Mutex, Semaphore};
 use xlat_config::{Config, Kind};
-use xlat_engine::{Engine, View};
+use xlat_engine::{Engine, Traffic, View};
 
 use crate::api::{BibPair, Changes, Counter, REQUEST_BYTES_MAX};
 use crate::door::{Admitted, Door};
@@ -67,6 +67,9 @@ pub trait Daemon: Send + Sync + 'static {
     /// Where too many listen already.
     fn events(&self, wanted: events::Wanted) -> Result<events::Source, Error>;
 
+    /// What the kernel has translated by itself for the instance at this place of the configuration.
+    fn by_kernel(&self, place: usize) -> Answer<'_, ByKernel>;
+
     /// What it shares with other translators.
     fn peers(&self) -> &dyn Peers;
 
@@ -88,6 +91,33 @@ pub trait Daemon: Send + Sync + 'static {
 
     /// What there is to say of the daemon as a whole.
     fn about(&self) -> About;
+}
+
+/// What the kernel has translated by itself for an instance: packets, and their bytes as they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByKernel {
+    /// IPv6 packets.
+    pub packets6: u64,
+    /// Their bytes.
+    pub bytes6: u64,
+    /// IPv4 packets.
+    pub packets4: u64,
+    /// Their bytes.
+    pub bytes4: u64,
+}
+
+impl ByKernel {
+    /// What belongs to one of the engine's counters.
+    pub(crate) fn share(self, of: Traffic) -> u64 {
+        match of {
+            Traffic::Received6 => self.packets6,
+            Traffic::Received4 => self.packets4,
+            Traffic::Bytes6 => self.bytes6,
+            Traffic::Bytes4 => self.bytes4,
+            Traffic::Translated => self.packets6.wrapping_add(self.packets4),
+            Traffic::ErrorsSent6 | Traffic::ErrorsSent4 | Traffic::ErrorsWithheld | Traffic::HeldLost => 0,
+        }
+    }
 }
 
 /// What there is to say of a daemon as a whole.

@@ -94,8 +94,8 @@ async fn pool6791(State(shared): State<App>, InPath(named): InPath<Named>) -> Re
     (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Counter)
 ))]
 async fn statistics(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Response, Error> {
-    let (_, _, view) = shared.view(&named)?;
-    let mut counters = read::statistics(&view);
+    let (_, at, view) = shared.view(&named)?;
+    let mut counters = read::statistics(&view, shared.daemon.by_kernel(at).await);
     if view.gauges().is_some() {
         counters.extend(shared.daemon.peers().counters(&named.name));
     }

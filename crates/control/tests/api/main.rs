@@ -16,7 +16,8 @@ use xlat_control::api::{Changes, Counter, Eam, Status, Translator};
 use xlat_control::live::Live;
 use xlat_control::peers::{Messages, Peers};
 use xlat_control::{
-    About, Answer, Change, Client, ClientError, Daemon, Edit, Error, capture, events, listen, path, server,
+    About, Answer, ByKernel, Change, Client, ClientError, Daemon, Edit, Error, capture, events, listen, path,
+    server,
 };
 use xlat_engine::{Engine, EngineOptions};
 use xlat_translate::policy::Hops;
@@ -59,6 +60,12 @@ impl Daemon for Fake {
     /// Nothing happens here.
     fn events(&self, wanted: events::Wanted) -> Result<events::Source, Error> {
         Ok(events::channel(wanted).1)
+    }
+
+    /// There is no kernel's part, but for numbers that show.
+    fn by_kernel(&self, place: usize) -> Answer<'_, ByKernel> {
+        assert_eq!(place, 0);
+        Box::pin(async { ByKernel { packets6: 5, bytes6: 600, packets4: 7, bytes4: 800 } })
     }
 
     fn peers(&self) -> &dyn Peers {

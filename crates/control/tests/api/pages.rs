@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use xlat_control::api::{
-    BibPair, BibRow, Changes, Eam, Pool4Block, Protocol, Translator, Transport4, Transport6,
+    BibPair, BibRow, Changes, Counter, Eam, Pool4Block, Protocol, Translator, Transport4, Transport6,
 };
 use xlat_control::{Change, ClientError, Marked, path};
 
@@ -55,6 +55,16 @@ fn stateful(server: &Server) {
         "n",
         [add, pool4].into_iter().chain((1..=ENTRIES).map(entry)).collect(),
     );
+}
+
+#[test]
+fn counters_have_the_kernels_share() {
+    let server = Server::start("share");
+    let rows = wait(part::<Counter>(&server, &path(Translator::Siit, "a/b #%?", "statistics"))).unwrap();
+    let value = |name: &str| rows.iter().find(|marked| marked.row.name == name).unwrap().row.value;
+    let names = ["received-ipv6", "bytes-ipv6", "received-ipv4", "bytes-ipv4", "translated"];
+    assert_eq!(names.map(value), [5, 600, 7, 800, 12]);
+    assert_eq!(value("icmpv6-errors-sent"), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use xlat_control::capture::{Source, Wanted};
 use xlat_control::events;
 use xlat_control::live::Live;
 use xlat_control::peers::Peers;
-use xlat_control::{About, Answer as Later, Blame, Daemon, Edit, Error, listen, server};
+use xlat_control::{About, Answer as Later, Blame, ByKernel, Daemon, Edit, Error, listen, server};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::privileges::drop_thread_capabilities;
@@ -212,6 +212,10 @@ impl Daemon for Api {
 
     fn events(&self, wanted: events::Wanted) -> Result<events::Source, Error> {
         self.listeners.open(wanted)
+    }
+
+    fn by_kernel(&self, place: usize) -> Later<'_, ByKernel> {
+        Box::pin(self.observer.by_kernel(place))
     }
 
     fn peers(&self) -> &dyn Peers {

@@ -208,6 +208,7 @@ impl Daemon {
             engine: Arc::clone(&engine),
             workers: workers.counters().cloned().collect(),
             maps: kernel.as_ref().ok().map(Kernel::maps),
+            by_kernel: ArcSwap::default(),
             config: ArcSwap::from_pointee(config.clone()),
         })?;
         let ears = (events.listeners(), sync.clone());

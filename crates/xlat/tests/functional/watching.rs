@@ -47,6 +47,19 @@ fn live(t: &Namespace) -> serde_json::Value {
     serde_json::from_str(&fetch(t, "http://127.0.0.1:9464/live").unwrap()).unwrap()
 }
 
+/// The rows of `jool stats display`.
+fn statistics(t: &Namespace, instance: &str) -> HashMap<String, u64> {
+    let folder = std::env::temp_dir().join(format!("xlat-stats-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let jool = folder.join("jool");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xlat"), &jool).unwrap();
+    let text = t.run(&format!("{} -i {instance} stats display", jool.display()));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let row =
+        |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.parse().unwrap()));
+    text.unwrap().lines().filter_map(row).collect()
+}
+
 /// Numbers appear, and are those of the traffic.
 #[test]
 fn metrics_and_snapshots_follow_traffic() {
@@ -115,6 +128,13 @@ fn the_kernels_share_is_seen() {
     assert!(after["xlat_kernel_flows_limit"] >= 1.0 && after["xlat_kernel_maps_bytes"] > 0.0, "{after:?}");
     assert!(after.contains_key("xlat_kernel_flows"), "{after:?}");
     assert!(after["xlat_thread_busy_seconds_total{thread=\"xlat-0\"}"] > 0.0, "{after:?}");
+    // The instance's counters are those of both.
+    let by_kernel = xlat.kernel_packets();
+    let counted = statistics(&t, "nat");
+    let [six, four, translated] =
+        ["JSTAT_RECEIVED6", "JSTAT_RECEIVED4", "JSTAT_SUCCESS"].map(|name| counted[name]);
+    assert!(by_kernel > 100 && translated >= by_kernel, "{by_kernel} {counted:?}");
+    assert!(six + four >= translated && six > 0 && four > 0, "{by_kernel} {counted:?}");
     // Snapshots are taken while somebody asks, and then no more.
     let number = |_| live(&t)["number"].as_u64().unwrap();
     let (first, second) = (number(()), number(()));

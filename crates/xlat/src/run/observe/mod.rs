@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use xlat_config::Config;
+use xlat_control::ByKernel;
 use xlat_control::live::Live;
 use xlat_linux::clock;
 use xlat_linux::privileges::{self, Capabilities};
@@ -119,6 +120,15 @@ impl Observer {
     pub(super) async fn counts(&self) -> Arc<Live> {
         let after = self.latest.borrow().number;
         self.wait(|live| live.number > after).await
+    }
+
+    /// What the kernel has translated by itself for the instance at this place.
+    pub(super) async fn by_kernel(&self, place: usize) -> ByKernel {
+        if self.subject.maps.is_some() && self.subject.kernel().is_none() {
+            // Before Linux 6.0 only the thread of snapshots may read them.
+            self.counts().await;
+        }
+        self.subject.by_kernel(place)
     }
 
     /// The first that will do; or, where the thread is gone, the last one there was.

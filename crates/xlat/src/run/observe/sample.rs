@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use xlat_config::{Config, Kind};
+use xlat_control::ByKernel;
 use xlat_control::api::Protocol;
 use xlat_control::live::{Directions, FastPath, Flow, Instance, Live, Pool4, Reason, Table, Thread};
 use xlat_engine::{Engine, Traffic, View};
+use xlat_fastpath::config::INSTANCES;
 use xlat_fastpath::count::{Counter, Traffic as Translated};
 use xlat_linux::datapath;
 use xlat_linux::fastpath::{Maps, Statistics};
@@ -30,6 +32,8 @@ pub(in crate::run) struct Subject {
     pub(in crate::run) workers: Vec<Arc<datapath::Counters>>,
     /// Those of the kernel's programs.
     pub(in crate::run) maps: Option<Maps>,
+    /// What the kernel had translated for each instance when they were read last.
+    pub(in crate::run) by_kernel: ArcSwap<[Translated; INSTANCES as usize]>,
     /// The configuration in force.
     pub(in crate::run) config: ArcSwap<Config>,
 }
@@ -176,14 +180,30 @@ fn instances(config: &Config, views: &[Option<View>], rates: &mut Rates<'_>, liv
 }
 
 impl Subject {
-    fn kernel(&self) -> Option<(&Maps, Statistics)> {
+    /// Reads what the kernel has counted.
+    pub(super) fn kernel(&self) -> Option<(&Maps, Statistics)> {
         let maps = self.maps.as_ref()?;
         match maps.statistics() {
-            Ok(counted) => Some((maps, counted)),
+            Ok(counted) => {
+                self.by_kernel.store(Arc::new(counted.traffic));
+                Some((maps, counted))
+            }
             Err(error) => {
                 tracing::debug!(%error, "the kernel's counters cannot be read");
                 None
             }
+        }
+    }
+
+    /// What the kernel had translated for the instance at this place when that was read last.
+    pub(super) fn by_kernel(&self, place: usize) -> ByKernel {
+        // Further instances are never translated in the kernel.
+        let found = self.by_kernel.load().get(place).copied().unwrap_or_default();
+        ByKernel {
+            packets6: found.packets64,
+            bytes6: found.bytes64,
+            packets4: found.packets46,
+            bytes4: found.bytes46,
         }
     }
 
