@@ -23,18 +23,15 @@ use xlat_linux::{clock, privileges};
 use xlat_nat64::{Cursor, SessionInfo, Timer};
 
 use super::events::{Name, Sender};
-use queue::{Counts, Queue, Settings};
+use queue::{ADVERTISED, BATCH, Counts, Queue, Settings};
 
 /// Records that may wait for the thread.
 const UPDATES: usize = 16_384;
-/// Records taken up at once.
-const BATCH: usize = 1024;
 /// Messages that may wait for one reader.
 const MESSAGES: usize = 64;
 /// Readers of one instance at the same time.
 const READERS: usize = 8;
-/// Messages of an advertisement sent at once, and the pause after them: a reader's socket has to keep up.
-const ADVERTISED: usize = 32;
+/// The pause after the messages of an advertisement that are sent at once: a reader's socket has to keep up.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The same complaint is made once in this many milliseconds.
 const QUIET_MS: u64 = 60_000;
@@ -188,7 +185,7 @@ impl Shared {
             instance.send(now, 1);
             return instance.queue.due_in(now).map(|millis| Duration::from_millis(millis.max(1)));
         }
-        let wanted = instance.queue.per_message() * ADVERTISED;
+        let wanted = instance.queue.at_once();
         let view = self.engine().and_then(|engine| engine.view(Translator::Nat64, name));
         while let (Some(from), Some(view)) = (instance.walk, &view)
             && instance.queue.len() < wanted

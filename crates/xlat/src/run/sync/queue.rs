@@ -7,6 +7,11 @@ use xlat_config::Nat64Global;
 use xlat_control::sync::SESSIONS_MAX;
 use xlat_nat64::SessionInfo;
 
+/// Sessions taken up at once.
+pub(super) const BATCH: usize = 1024;
+/// Messages of an advertisement sent at once.
+pub(super) const ADVERTISED: usize = 32;
+
 /// Declares the counters once: field, our name, Jool's name, explanation.
 macro_rules! counts {
     ($($field:ident $name:literal $jool:literal $explanation:literal;)*) => {
@@ -49,7 +54,7 @@ pub(super) struct Settings {
     /// Milliseconds.
     deadline: u64,
     capacity: usize,
-    pub(super) per_message: usize,
+    per_message: usize,
 }
 
 impl From<&Nat64Global> for Settings {
@@ -85,8 +90,9 @@ impl Queue {
         self.settings = settings;
     }
 
-    pub(super) fn per_message(&self) -> usize {
-        self.settings.per_message
+    /// Sessions of an advertisement that go out at once.
+    pub(super) fn at_once(&self) -> usize {
+        self.settings.per_message * ADVERTISED
     }
 
     pub(super) fn len(&self) -> usize {
@@ -96,7 +102,9 @@ impl Queue {
     /// One more session; `false` if there is no room for it.
     pub(super) fn push(&mut self, session: SessionInfo) -> bool {
         self.counts.queued += 1;
-        if self.waiting.len() >= self.settings.capacity && !self.advertising {
+        // What traffic tells goes on coming while a reader may take nothing of an advertisement.
+        let room = if self.advertising { self.at_once() + BATCH } else { 0 };
+        if self.waiting.len() >= self.settings.capacity.saturating_add(room) {
             self.counts.no_space += 1;
             return false;
         }
@@ -216,12 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn an_advertisement_that_nobody_takes_keeps_no_more_than_its_part() {
+        let mut queue = queue(2000, 2, 36);
+        queue.advertising = true;
+        let kept = (0..u16::MAX).filter(|port| queue.push(session(*port))).count();
+        assert_eq!(kept, 2 + queue.at_once() + BATCH);
+        assert_eq!(queue.counts.no_space, u64::from(u16::MAX) - kept as u64);
+    }
+
+    #[test]
     fn senseless_settings_work_all_the_same() {
         let mut at_once = queue(0, 512, 0);
         at_once.push(session(1));
         at_once.push(session(2));
         assert_eq!(ports(at_once.next(1000)), [1]);
         assert_eq!(ports(at_once.next(1000)), [2]);
-        assert_eq!(queue(1, 1, u32::MAX).per_message(), SESSIONS_MAX);
+        assert_eq!(queue(1, 1, u32::MAX).at_once(), ADVERTISED * SESSIONS_MAX);
     }
 }
