@@ -245,7 +245,7 @@ pub struct CapturedPacket {
 }
 
 impl Source {
-    /// The next lines, of at most [`STEP`] packets; `None` when the daemon ends. What was lost is told behind all that waited
+    /// The next lines, of at most `STEP` packets; `None` when the daemon ends. What was lost is told behind all that waited
     /// when it was lost.
     pub async fn next(&mut self, names: &impl Fn(u32) -> Option<String>) -> Option<Vec<CaptureLine>> {
         let first = self.queue.recv().await?;

@@ -66,6 +66,13 @@ async fn put(shared: App, manner: Manner, content: String) -> Result<Response, E
             Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string()))
         };
         let new = load("the request", &content, &Hint::default()).map_err(refused)?.config;
+        // The daemon opens the file as root; whoever may change it by the API need not be.
+        if new.log != old.log && !manner.dry_run {
+            let error = Error::invalid("[log] can be changed in the daemon's own file only");
+            return Err(error
+                .with_help("change the file, and let the daemon read it again (xlat reload)")
+                .at("log"));
+        }
         let differences: Vec<_> = diff(&old, &new).into_iter().map(Difference::from).collect();
         Ok::<_, Error>((new, differences))
     });
