@@ -64,8 +64,8 @@ Examples:
   ip netns exec T xlat top";
 
 const STOP_EXAMPLES: &str = "\
-Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows, and the next
-`xlat run` takes them over. With it nothing of xlat is left on this host.
+Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows,
+and the next `xlat run` takes them over. With it nothing of xlat is left on this host.
 
 Examples:
   xlat stop
@@ -80,8 +80,9 @@ Examples:
   xlat check old.json                  one of Jool's own files";
 
 const EXPLAIN_EXAMPLES: &str = "\
-Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where none runs, what
-a file says.
+Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where
+none runs, what a file says. A daemon adds one to the hop limit: the host has taken one before the device and
+takes another behind it.
 
 Examples:
   xlat explain 2001:db8::8 64:ff9b::203.0.113.16
@@ -91,9 +92,9 @@ Examples:
   xlat explain --config nat64.toml --packet 6000000000083a40...";
 
 const CAPTURE_EXAMPLES: &str = "\
-Shows packets that the translator does not pass on, as they come, until Ctrl-C. The names of reasons are those of
-`xlat stats display` and docs/drop-reasons.md. Without --reason: all that end here, but not what the host gets back or what only
-waits for its other fragments.
+Shows packets that the translator does not pass on, as they come, until Ctrl-C. The names of reasons are
+those of `xlat stats` and docs/drop-reasons.md. Without --reason: all that end here, but not what
+the host gets back or what only waits for its other fragments.
 
 Examples:
   xlat capture
@@ -206,7 +207,7 @@ pub(crate) struct Run {
 /// Which translator of this network namespace is meant.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// Its device
+    /// The daemon's device
     #[arg(long, value_name = "NAME", default_value = "xlat0")]
     pub(crate) device: String,
     /// As for `xlat run`
@@ -228,19 +229,19 @@ pub(crate) struct Status {
 
 #[derive(Debug, Args)]
 pub(crate) struct Capture {
-    /// The translator's device
+    /// The daemon's device
     #[arg(long, value_name = "NAME", default_value = "xlat0")]
     pub(crate) device: String,
     /// Write pcapng to this file, `-` for standard output, instead of lines
     #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) write: Option<PathBuf>,
-    /// Print one JSON object per line
+    /// Print JSON, one object a line; errors too
     #[arg(long)]
     pub(crate) json: bool,
-    /// Only packets with this reason; may be given several times
+    /// Only packets with this reason; may be repeated
     #[arg(short, long = "reason", value_name = "NAME")]
     pub(crate) reasons: Vec<String>,
-    /// Only packets from or to an address in here
+    /// Only what has an address in this prefix, on whichever side
     #[arg(long, value_name = "PREFIX")]
     pub(crate) within: Option<IpNet>,
     /// End after so many packets

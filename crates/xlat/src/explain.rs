@@ -54,6 +54,12 @@ pub(crate) fn explain(arguments: &Explain) -> Outcome<ExitCode> {
                 Ok(answer) => (answer, "asked the daemon".to_owned()),
                 Err(trouble) if trouble.is_no_daemon() => {
                     let file = Path::new(CONFIG);
+                    if !file.exists() {
+                        let trouble = trouble.because(&format!("nor is there {CONFIG}"));
+                        return Ok(trouble
+                            .help("start one, or say by --config FILE what is to be explained")
+                            .tell(arguments.to.json));
+                    }
                     let by = format!("no daemon runs here: as in {CONFIG}");
                     (by_file(file, &packet, arguments.mark).await?, by)
                 }

@@ -100,7 +100,9 @@ fn start_process(log: &Path) -> Outcome<Child> {
         .mode(0o700)
         .create(FOLDER)
         .and_then(|()| OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(log));
-    let output = output.map_err(|error| Failure::doing(log.display(), &error))?;
+    let output = output.map_err(|error| {
+        Failure::doing(format!("cannot start a daemon, which takes root: {}", log.display()), &error)
+    })?;
     Ok(Command::new(std::env::current_exe()?)
         .args(["run", "--empty"])
         .current_dir("/")

@@ -6,21 +6,26 @@ mod text;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use xlat_control::capture::{CaptureLine, CapturedPacket};
 use xlat_control::{Client, Lines};
 
 use crate::cli;
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use pcapng::Pcapng;
 
 /// Captures until told to end.
-pub(crate) fn capture(arguments: &cli::Capture) -> Outcome {
+pub(crate) fn capture(arguments: &cli::Capture) -> Outcome<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::new(&arguments.device, rustix::process::geteuid().as_raw());
-        let lines = client.rows(&request(arguments)).await?;
+        let lines = match client.rows(&request(arguments)).await {
+            Ok(lines) => lines,
+            Err(error) => return Ok(Trouble::from(error).tell(arguments.json)),
+        };
         let mut form = Form::of(arguments)?;
         let copied = copy(lines, &mut form, arguments.count);
         let done = match arguments.seconds {
@@ -30,7 +35,8 @@ pub(crate) fn capture(arguments: &cli::Capture) -> Outcome {
             }
             None => copied.await,
         };
-        done.or_else(reader_gone)
+        done.or_else(reader_gone)?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 

@@ -39,11 +39,13 @@ pub(super) fn reason(packet: &CapturedPacket) -> String {
 fn ends(packet: &[u8]) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    if let Some(header) = ipv6::Header::parse(packet) {
+    // The parsers do not judge the version.
+    let version = packet.first().map(|first| first >> 4);
+    if let Some(header) = ipv6::Header::parse(packet).filter(|_| version == Some(6)) {
         let ports = ports(header.next_header, packet.get(ipv6::LEN..));
         let (from, to) = ports.unwrap_or_default();
         _ = write!(text, "{}{from} -> {}{to} {}", header.src, header.dst, protocol(header.next_header));
-    } else if let Some(header) = ipv4::Header::parse(packet) {
+    } else if let Some(header) = ipv4::Header::parse(packet).filter(|_| version == Some(4)) {
         let first = header.fragment_offset == 0;
         let ports = ports(header.protocol, packet.get(usize::from(header.header_len)..).filter(|_| first));
         let (from, to) = ports.unwrap_or_default();
@@ -105,7 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn the_version_says_what_a_packet_is() {
+        // An echo request over IPv4 that is long enough to be a header of IPv6.
+        let mut packet = bytes("450000540000400040010000cb007110cb007102");
+        packet.resize(84, 0);
+        assert_eq!(ends(&packet), "203.0.113.16 -> 203.0.113.2 ICMP");
+    }
+
+    #[test]
     fn packets_that_cannot_be_read_have_a_line_too() {
+        assert_eq!(ends(&[0; 84]), "unreadable packet");
         assert_eq!(ends(&[]), "unreadable packet");
         assert_eq!(ends(&[0x45; 7]), "unreadable packet");
     }

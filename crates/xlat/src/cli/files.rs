@@ -32,6 +32,9 @@ Examples:
   xlat reload";
 
 pub(crate) const EVENTS_EXAMPLES: &str = "\
+BIB entries are told of instances with `logging-bib`, sessions of those with `logging-session`
+(xlat global update logging-bib true); the rest always.
+
 Examples:
   xlat events
   xlat events --within 2001:db8::/64 --json";
@@ -100,7 +103,7 @@ pub(crate) struct Events {
     /// Only this kind of event, such as session-created; may be repeated
     #[arg(short, long, value_name = "KIND", value_delimiter = ',')]
     pub(crate) kind: Vec<String>,
-    /// Only what has an address in this prefix
+    /// Only what has an address in this prefix, on whichever side
     #[arg(long, value_name = "PREFIX", value_parser = notation::network)]
     pub(crate) within: Option<IpNet>,
 }

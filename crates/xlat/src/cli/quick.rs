@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::notation;
 use super::tables::To;
 
 pub(crate) const NAT64_EXAMPLES: &str = "\
-Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file that keeps it.
+Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file
+that keeps it.
 
 Examples:
   xlat nat64 --pool6 64:ff9b::/96 --pool4 203.0.113.2
@@ -18,19 +19,22 @@ Examples:
   xlat nat64 --pool4 203.0.113.2 --print > /etc/xlat/xlat.toml";
 
 pub(crate) const SIIT_EXAMPLES: &str = "\
-Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file that keeps it.
+Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file
+that keeps it.
 
 Examples:
   xlat siit --pool6 2001:db8:46::/96
   xlat siit --eam 192.0.2.0/24=2001:db8:4::/120 --eam 198.51.100.8=2001:db8::8
   xlat siit --pool6 2001:db8:46::/96 --denylist4 198.51.100.0/24 --name edge";
 
-/// How it is to run.
+/// How it is to run. Which kind of instance is meant is clear already.
 #[derive(Debug, Args)]
+#[command(mut_arg("siit", |kind| kind.hide(true)), mut_arg("nat64", |kind| kind.hide(true)),
+          mut_arg("instance", |name| name.help("Name of the new instance [default: default]")))]
 pub(crate) struct Running {
     #[command(flatten)]
     pub(crate) to: To,
-    /// Name of the new instance, the same as --instance [default: default]
+    /// The same as --instance
     #[arg(long, value_name = "NAME", conflicts_with = "instance")]
     pub(crate) name: Option<String>,
     /// Translate in this process until told to end, like `xlat run`
@@ -54,11 +58,12 @@ pub(crate) struct Nat64 {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("mappings").args(["pool6", "eam"]).required(true).multiple(true)))]
 pub(crate) struct Siit {
     #[command(flatten)]
     pub(crate) running: Running,
     /// The prefix that stands for the IPv4 Internet (RFC 6052)
-    #[arg(short = '6', long, value_name = "PREFIX", value_parser = notation::prefix6, required_unless_present = "eam")]
+    #[arg(short = '6', long, value_name = "PREFIX", value_parser = notation::prefix6)]
     pub(crate) pool6: Option<Ipv6Net>,
     /// A mapping IPV4=IPV6 of addresses or prefixes; may be repeated
     #[arg(short, long, value_name = "IPV4=IPV6", value_delimiter = ',', value_parser = eam)]

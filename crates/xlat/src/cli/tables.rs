@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum, value_parser};
+use clap::{ArgAction, Args, Subcommand, ValueEnum, value_parser};
 use clap_complete::engine::ArgValueCompleter;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use xlat_control::api::{self, MaxIterations, Transport4, Transport6};
@@ -28,7 +28,7 @@ pub(crate) struct To {
     /// Print JSON, one object a line; errors too
     #[arg(long)]
     pub(crate) json: bool,
-    /// The daemon's device
+    /// The daemon's device [default: xlat0]
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
     /// How long the daemon may take to begin its answer; a change may take ten times as long
@@ -398,7 +398,8 @@ pub(crate) struct BibAdd {
     #[command(flatten)]
     pub(crate) to: To,
     /// ADDRESS#PORT of the client, and of what masks it; in either order
-    #[arg(value_parser = notation::transport, num_args = 2, required = true, value_names = ["CLIENT", "MASK"])]
+    #[arg(value_parser = notation::transport, num_args = 2, required = true, action = ArgAction::Set,
+          value_names = ["CLIENT", "MASK"])]
     pub(crate) pair: Vec<Transport>,
     #[command(flatten)]
     pub(crate) protocol: ProtocolFlags,
@@ -487,7 +488,8 @@ pub(crate) struct EamtAdd {
     #[command(flatten)]
     pub(crate) to: To,
     /// IPv4 and IPv6 prefix, in either order
-    #[arg(value_parser = notation::network, num_args = 2, required = true, value_names = ["PREFIX4", "PREFIX6"])]
+    #[arg(value_parser = notation::network, num_args = 2, required = true, action = ArgAction::Set,
+          value_names = ["PREFIX4", "PREFIX6"])]
     pub(crate) pair: Vec<IpNet>,
     /// Also where it overlaps with another mapping
     #[arg(short, long)]

@@ -4,6 +4,7 @@ mod numbers;
 mod view;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -17,6 +18,7 @@ use xlat_control::live::Live;
 use xlat_control::{Client, Lines};
 
 use crate::cli;
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use view::View;
 
@@ -28,20 +30,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 const TEXT: Rect = Rect { x: 0, y: 0, width: 100, height: 44 };
 
 /// Shows what the daemon does until `q`; once, as text, where there is no terminal.
-pub(crate) fn top(arguments: &cli::Top) -> Outcome {
+pub(crate) fn top(arguments: &cli::Top) -> Outcome<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new(&arguments.device, rustix::process::geteuid().as_raw());
     let is_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     runtime.block_on(async {
-        let lines = client.rows(STREAM).await?;
+        let lines = match client.rows(STREAM).await {
+            Ok(lines) => lines,
+            Err(error) => return Ok(Trouble::from(error).tell(false)),
+        };
         if arguments.once || !is_terminal {
-            return once(lines).await;
+            return once(lines).await.map(|()| ExitCode::SUCCESS);
         }
         let mut terminal = ratatui::try_init()?;
         let shown = watch(&mut terminal, &client, lines).await;
         let restored = ratatui::try_restore();
         shown?;
-        Ok(restored?)
+        restored?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 
@@ -64,7 +70,9 @@ fn text(view: &View, area: Rect) -> String {
         let text: String = cells.map(|cell| cell.symbol()).collect();
         text.trim_end().to_owned()
     };
-    let rows: Vec<String> = (area.top()..area.bottom()).map(row).collect();
+    let mut rows: Vec<String> = (area.top()..area.bottom()).map(row).collect();
+    // Room that only a terminal has.
+    rows.dedup_by(|row, above| row.is_empty() && above.is_empty());
     format!("{}\n", rows.join("\n").trim_end())
 }
 
