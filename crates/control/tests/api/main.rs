@@ -242,6 +242,7 @@ fn bad_requests_get_one_form_of_error_and_change_nothing() {
         (get(&format!("/v1/instances/siit/{name}/address/300.1.1.1")), 400, "300.1.1.1"),
         (put("/v1/configuration", "[[instance]]\nname = 7"), 422, "the request:2:"),
         (put("/v1/configuration?dryrun=true", ""), 400, "dryrun"),
+        (put("/v1/configuration", "[log]\nto = \"file:/var/log/flows\""), 422, "own file"),
         (put("/v1/configuration", " \n"), 400, "no configuration"),
         (put("/v1/configuration", "\u{fffd}"), 422, ""),
         (whole("{\"translator\": \"siit\", "), 400, "EOF"),
