@@ -49,7 +49,7 @@ pub(super) struct Kernel {
     /// The number of the next table.
     next_table: u32,
     /// The instances by their places, as the program knows them; empty before the first configuration.
-    places: Vec<String>,
+    places: Vec<(xlat_config::Translator, String)>,
 }
 
 /// The entries of a stateless instance in the maps.
@@ -284,15 +284,16 @@ impl Kernel {
 
     /// Lets what the program counted for instances follow them to their places.
     fn rearrange(&mut self, config: &Config) -> Outcome {
-        let places: Vec<String> = config.instances.iter().map(|instance| instance.name.clone()).collect();
+        let named = |instance: &xlat_config::Instance| (instance.kind.translator(), instance.name.clone());
+        let places = config.instances.iter().map(named).collect();
         let former = std::mem::replace(&mut self.places, places);
         // What a former daemon left is of the same instances, as its flows are.
         if former.is_empty() || former == self.places {
             return Ok(());
         }
         let mut from = [None; INSTANCES as usize];
-        for (from, name) in from.iter_mut().zip(&self.places) {
-            *from = former.iter().take(INSTANCES as usize).position(|known| known == name);
+        for (from, instance) in from.iter_mut().zip(&self.places) {
+            *from = former.iter().take(INSTANCES as usize).position(|known| known == instance);
         }
         Ok(self.fast_path.maps().rearrange_traffic(&from)?)
     }
