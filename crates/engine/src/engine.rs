@@ -88,6 +88,8 @@ pub struct Engine {
     /// What was counted before this engine began.
     earlier: Mutex<Statistics>,
     last_tick: AtomicU64,
+    /// Former configurations that a worker may still look at: large tables must not be freed between two packets.
+    former: Mutex<Vec<Arc<Generation>>>,
 }
 
 impl Engine {
@@ -110,6 +112,7 @@ impl Engine {
             workers: Mutex::new(Vec::new()),
             earlier: Mutex::default(),
             last_tick: AtomicU64::new(0),
+            former: Mutex::default(),
         }))
     }
 
@@ -123,7 +126,21 @@ impl Engine {
         self.current.store(Arc::clone(&new));
         new.settle(&old);
         self.ledgers.enrol(&new);
+        self.put_by(old);
         Ok(())
+    }
+
+    /// Frees what no worker looks at any more of former configurations, which can take long. To be called now and then, not by
+    /// a worker.
+    pub fn free_former(&self) {
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        former.retain(|generation| Arc::strong_count(generation) > 1);
+    }
+
+    /// Keeps a former configuration until no worker has it.
+    fn put_by(&self, old: Arc<Generation>) {
+        self.free_former();
+        self.former.lock().unwrap_or_else(PoisonError::into_inner).push(old);
     }
 
     /// Tells the engine the addresses of the host: those that are never translated, and sources of ICMP errors.
@@ -139,6 +156,7 @@ impl Engine {
             traces: old.traces,
             number: old.number + 1,
         }));
+        self.put_by(old);
     }
 
     /// Tells the engine which of the host's addresses stands in for an empty pool4: the one that the kernel would choose as
@@ -162,6 +180,7 @@ impl Engine {
         });
         self.current.store(Arc::clone(&new));
         new.settle(&old);
+        self.put_by(old);
         Ok(())
     }
 
@@ -330,5 +349,46 @@ impl EngineOptions {
         let (first, second) = (self.secret_for("tables"), self.secret_for("tables, second"));
         let word = |key: [u8; 16]| key.iter().take(8).fold(0u64, |word, byte| word << 8 | u64::from(*byte));
         [word(first), word(second)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xlat_config::{Hint, load};
+
+    use super::*;
+    use crate::worker::Output;
+
+    struct Nowhere;
+
+    impl Output for Nowhere {
+        fn send(&mut self, _packet: &mut xlat_packet::Buffer<'_>) {}
+    }
+
+    #[test]
+    fn no_worker_frees_a_former_configuration() {
+        let text = "[[instance]]\nname = \"one\"\ntype = \"nat64\"\npool4 = [\"203.0.113.2\"]\n\
+                    [instance.global]\npool6 = \"64:ff9b::/96\"\n";
+        let config = load("text", text, &Hint::default()).unwrap().config;
+        let options = EngineOptions {
+            hops: Hops::Decrement,
+            mtu4: 1500,
+            mtu6: 1500,
+            secret: [0; 16],
+            shards: 1,
+            flows: None,
+            peers: None,
+        };
+        let engine = Engine::new(&config, HostAddresses::new(Vec::new(), Vec::new()), options).unwrap();
+        let mut worker = engine.worker();
+        worker.tick(0, &mut Nowhere);
+        let instance = Arc::downgrade(engine.current().load().instances.first().unwrap());
+        engine.reconfigure(&Config::default()).unwrap();
+        engine.free_former();
+        assert!(instance.strong_count() > 0, "the worker has not looked since");
+        worker.tick(1000, &mut Nowhere);
+        assert!(instance.strong_count() > 0, "the worker would have freed it");
+        engine.free_former();
+        assert_eq!(instance.strong_count(), 0);
     }
 }

@@ -24,6 +24,8 @@ pub const MAX_NAME: usize = libc::IFNAMSIZ - 1;
 /// How often, and how long apart, joining a device that somebody uses is tried.
 const REOPEN_TRIES: u32 = 20;
 const REOPEN_PAUSE: Duration = Duration::from_millis(25);
+/// How long a device of a process that is ending may still be there.
+const ENDING: Duration = Duration::from_secs(1);
 
 const DEVICE: &CStr = c"/dev/net/tun";
 const OFFLOAD_CSUM: c_uint = 0x01;
@@ -210,8 +212,10 @@ impl Tun {
         }
         match Self::reopen(name, 1) {
             Ok(device) => device.set_persistent(false),
-            // Of a process that is ending: it goes with it.
-            Err(TunError::NotOurs(_)) => Ok(()),
+            Err(error @ TunError::NotOurs(_)) => {
+                // Or of a process that is just ending: then it goes with it.
+                if is_gone_within(name, ENDING)? { Ok(()) } else { Err(error) }
+            }
             Err(error) => Err(error),
         }
     }
@@ -365,6 +369,19 @@ fn probe_offload(queue: &Queue) -> OffloadSupport {
         tso_ecn: (tso4 || tso6) && take(OFFLOAD_TSO_ECN),
         uso: checksum && take(OFFLOAD_USO),
     }
+}
+
+/// Waits until there is no device `name`; false if `patience` was not enough.
+fn is_gone_within(name: &str, patience: Duration) -> Result<bool, TunError> {
+    const POLL: Duration = Duration::from_millis(10);
+    let (socket, end) = (control_socket(name)?, Instant::now() + patience);
+    while device_index(&socket, name).is_ok() {
+        if Instant::now() > end {
+            return Ok(false);
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(true)
 }
 
 fn check_name(name: &str) -> Result<(), TunError> {

@@ -288,6 +288,7 @@ impl Daemon {
                         return Err(Failure::new("a worker ended: its device is gone, or it failed; see the log"));
                     }
                     self.events.report_lost();
+                    self.engine.free_former();
                     self.watch.look(&self.engine);
                     self.observer.pulse();
                     self.tell_kernel(|kernel, daemon| kernel.heartbeat(&daemon.config));
