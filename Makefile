@@ -182,7 +182,8 @@ deb: install-deb-deps ## Debian packages: xlat, and xlat-jool with Jool's names,
 	$(MAKE) install-jool DESTDIR=$(STAGE)/xlat-jool PREFIX=/usr
 	gzip -9 -n $(STAGE)/xlat/usr/share/man/man1/* $(STAGE)/xlat-jool/usr/share/man/man1/jool.1
 	for name in $(filter-out jool,$(JOOL)); do \
-	    cd $(STAGE)/xlat-jool/usr/share/man/man1 && rm $$name.1 && ln -s jool.1.gz $$name.1.gz || exit 1; \
+	    rm $(STAGE)/xlat-jool/usr/share/man/man1/$$name.1 && \
+	        ln -s jool.1.gz $(STAGE)/xlat-jool/usr/share/man/man1/$$name.1.gz || exit 1; \
 	done
 	for package in xlat xlat-jool; do \
 	    doc=$(STAGE)/$$package/usr/share/doc/$$package; \
