@@ -306,8 +306,7 @@ fn gives_up_privileges() {
             let sets = ["CapEff:", "CapPrm:"].map(|name| u64::from_str_radix(&field(name), 16).unwrap());
             let may = match field("Name:").as_str() {
                 "xlat" => NET_ADMIN | BPF,
-                // Its counters need it before Linux 6.0.
-                "xlat-flows" | "xlat-live" => BPF,
+                "xlat-flows" => BPF,
                 _worker => 0,
             };
             sets.iter().all(|set| set & !may == 0) && field("NoNewPrivs:") == "1"

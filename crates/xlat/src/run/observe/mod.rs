@@ -1,5 +1,5 @@
 //! Snapshots of the running daemon for whoever watches. A thread of its own takes them, once a second and only while somebody
-//! asks; it needs CAP_BPF to read the kernel's counters before Linux 6.0, so the servers, which have no privileges at all, only
+//! asks. Before Linux 6.0 it needs CAP_BPF to read the kernel's counters, so the servers, which have no privileges at all, only
 //! get what it has written down.
 
 mod load;
@@ -66,7 +66,7 @@ impl Observer {
         let state = Arc::new(State::default());
         let said = Arc::clone(&state);
         let thread = thread::Builder::new().name("xlat-live".to_owned()).spawn(move || {
-            if let Err(error) = privileges::drop_all_but(Capabilities::BPF) {
+            if let Err(error) = privileges::drop_all_but(needed(&looked_at)) {
                 tracing::warn!(%error, "the thread of snapshots keeps its capabilities");
             }
             let mut sampler = Sampler::new(looked_at);
@@ -152,6 +152,19 @@ impl Observer {
     fn want(&self) {
         self.wanted.until.store(clock::now_ms() + INTEREST_MS, Ordering::Release);
         self.wanted.sampler.unpark();
+    }
+}
+
+/// What the thread of snapshots has to keep: nothing, unless this kernel lets only CAP_BPF read its counters. A thread without
+/// privileges finds out.
+fn needed(subject: &Subject) -> Capabilities {
+    let is_refused = || {
+        let dropped = privileges::drop_thread_capabilities();
+        dropped.is_ok() && subject.maps.is_some() && subject.kernel().is_none()
+    };
+    match thread::scope(|scope| scope.spawn(is_refused).join()) {
+        Ok(false) => Capabilities::NONE,
+        Ok(true) | Err(_) => Capabilities::BPF,
     }
 }
 
