@@ -66,9 +66,9 @@ lint: ## formatting, clippy, documentation, dependencies
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@echo "== documentation"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
-	@echo "== dependencies"
+	@echo "== dependencies (advisories, which need the network: cargo deny check advisories)"
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-	    set -x; $(CARGO) deny check; \
+	    set -x; $(CARGO) deny check bans licenses sources; \
 	else \
 	    echo "skipped: cargo-deny is not installed (cargo install cargo-deny)"; \
 	fi
