@@ -79,15 +79,15 @@ impl Host {
         }
     }
 
-    /// Changes to another plan for the same device (the device's name and journal directory stay): what is new
+    /// Changes to another plan for the same device (its name, the journal directory and the loop rules stay): what is new
     /// is added, what is no longer wanted is taken back, the rest is not touched. On an error the host has a part of
     /// both plans; going back to the former is another call.
     pub async fn update(&mut self, plan: HostPlan) -> Result<(), SetupError> {
         let (device, journal_directory) = (self.plan.device.clone(), self.plan.journal_directory.clone());
-        self.plan = HostPlan { device, journal_directory, ..plan };
-        // Once on it stays on until the end.
-        let forwarding = self.forwarding();
-        self.make(forwarding).await?;
+        self.plan = HostPlan { device, journal_directory, loop_rules: self.plan.loop_rules, ..plan };
+        // Once made they stay until the end.
+        let lasting = self.lasting();
+        self.make(lasting).await?;
         self.refresh().await
     }
 
@@ -140,11 +140,7 @@ impl Host {
     async fn build(&mut self) -> Result<(), SetupError> {
         let addresses = self.addresses().await?;
         self.prepare_device(&addresses).await?;
-        let mut changes = self.forwarding();
-        let device = &self.plan.device;
-        if self.plan.loop_rules {
-            changes.extend(Family::BOTH.map(|family| Change::Rules { family, device: device.clone() }));
-        }
+        let changes = self.lasting();
         let is_obsolete = |change: &&Change| !depends_on_addresses(change) && !changes.contains(change);
         let obsolete: Vec<Change> = self.journal.changes().iter().filter(is_obsolete).cloned().collect();
         self.unmake(&obsolete).await?;
@@ -190,6 +186,16 @@ impl Host {
             self.warnings.push(Warning::StrictReversePath);
         }
         Ok(())
+    }
+
+    /// What does not depend on interfaces and addresses.
+    fn lasting(&mut self) -> Vec<Change> {
+        let mut changes = self.forwarding();
+        let device = &self.plan.device;
+        if self.plan.loop_rules {
+            changes.extend(Family::BOTH.map(|family| Change::Rules { family, device: device.clone() }));
+        }
+        changes
     }
 
     /// What turns forwarding on, if the plan wants it.
@@ -336,6 +342,10 @@ impl Host {
         let new: Vec<Change> = changes.into_iter().filter(|change| !is_foreign(change)).collect();
         self.journal.add(&new).map_err(|source| self.journal_error(source))?;
         for change in lost {
+            // Whether rules are there is not looked for.
+            if !matches!(change, Change::Rules { .. }) {
+                tracing::info!(change = change.describe(), "was undone, and is made again");
+            }
             change.make(&self.handle).await.map_err(|source| explain(&change, source))?;
         }
         for (at, change) in new.iter().enumerate() {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::change::ROUTE_PROTOCOL;
 use super::raw::{attributes, messages};
 
 /// Changes are told of at most this often.
@@ -32,18 +33,28 @@ const NEIGHBOUR_HARDWARE: u16 = 2;
 const GROUPS: [u32; 6] = [3, 7, 8, 11, 19, 32];
 
 /// `RTM_NEWROUTE`, `RTM_DELROUTE`.
-const ROUTES: [u16; 2] = [24, 25];
+const ROUTES: [u16; 2] = [24, DELETED_ROUTE];
 /// Bytes of `struct rtmsg`, and the attribute with a route's MTU among other things.
 const ROUTE_HEADER: usize = 12;
 const ROUTE_METRICS: u16 = 8;
+/// Where in `struct rtmsg` it says who has made the route.
+const ROUTE_MAKER: usize = 5;
 
-/// How often something changed; both numbers only count up.
+const DELETED_ROUTE: u16 = 25;
+const DELETED_RULE: u16 = 33;
+/// Bytes of `struct fib_rule_hdr`, and the attribute that says who has made the rule.
+const RULE_HEADER: usize = 12;
+const RULE_MAKER: u16 = 21;
+
+/// How often something changed; the numbers only count up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteChanges {
     /// Routes, rules or neighbours. Many changes in a short time count as one.
     pub ways: u64,
     /// Routes with metrics of their own, such as an MTU.
     pub metrics: u64,
+    /// Routes and rules of ours that were deleted, by whomever: other programs think that all of a host's are theirs.
+    pub deleted: u64,
 }
 
 /// What a read tells of.
@@ -51,6 +62,7 @@ pub struct RouteChanges {
 struct Told {
     changed: bool,
     metrics: bool,
+    deleted: bool,
 }
 
 /// Watches until it is dropped.
@@ -77,10 +89,11 @@ impl Ways {
                         Ok(Ok(count)) => {
                             told.changed |= neighbours.matters(&room[..count]);
                             told.metrics |= messages(&room[..count]).any(has_metrics);
+                            told.deleted |= messages(&room[..count]).any(is_loss);
                         }
                         // Notifications were lost, so that anything may have changed.
                         Ok(Err(_)) => {
-                            told = Told { changed: true, metrics: true };
+                            told = Told { changed: true, metrics: true, deleted: true };
                             break;
                         }
                         Err(_would_block) => break,
@@ -90,6 +103,7 @@ impl Ways {
                     sender.send_modify(|count| {
                         count.ways += 1;
                         count.metrics += u64::from(told.metrics);
+                        count.deleted += u64::from(told.deleted);
                     });
                     sleep(PAUSE).await;
                 }
@@ -146,6 +160,18 @@ impl Neighbours {
 fn has_metrics((kind, body): (u16, &[u8])) -> bool {
     let rest = body.get(ROUTE_HEADER..).unwrap_or_default();
     ROUTES.contains(&kind) && attributes(rest).any(|(kind, _)| kind == ROUTE_METRICS)
+}
+
+/// True if something of ours was deleted.
+fn is_loss((kind, body): (u16, &[u8])) -> bool {
+    match kind {
+        DELETED_ROUTE => body.get(ROUTE_MAKER) == Some(&ROUTE_PROTOCOL),
+        DELETED_RULE => {
+            let rest = body.get(RULE_HEADER..).unwrap_or_default();
+            attributes(rest).any(|(kind, value)| kind == RULE_MAKER && value == [ROUTE_PROTOCOL])
+        }
+        _ => false,
+    }
 }
 
 fn listen() -> io::Result<OwnedFd> {

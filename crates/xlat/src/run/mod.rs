@@ -113,8 +113,8 @@ struct Daemon {
     addresses: Receiver<HostAddresses>,
     /// Counts changes of routes and neighbours.
     routes: Receiver<RouteChanges>,
-    /// How often routes with metrics had changed when the kernel was last told of them.
-    metrics: u64,
+    /// What had changed of them when it was last looked at.
+    routes_seen: RouteChanges,
 }
 
 impl Daemon {
@@ -243,7 +243,7 @@ impl Daemon {
             _watcher: watcher,
             addresses,
             routes,
-            metrics: 0,
+            routes_seen: RouteChanges::default(),
         };
         daemon.tell_route_mtus().await;
         daemon.tell_rules().await;
@@ -416,14 +416,19 @@ impl Daemon {
         if let Err(failure) = self.follow_host(&addresses) {
             tracing::error!("cannot follow this host's addresses: {failure}");
         }
-        let plan = plan(&self.config, &addresses, self.state_dir.as_deref());
         // Not every route that goes with an interface is told of.
         self.tell_kernel(|kernel, _| kernel.forget_routes());
+        self.set_host_up_again().await;
+        Ok(())
+    }
+
+    /// Makes what the host lacks, and takes back what it needs no more.
+    async fn set_host_up_again(&mut self) {
+        let plan = plan(&self.config, &self.addresses.borrow(), self.state_dir.as_deref());
         match self.host.update(plan).await {
             Ok(()) => self.warn(),
-            Err(error) => tracing::error!("cannot adapt to this host's addresses: {}", with_causes(&error)),
+            Err(error) => tracing::error!("cannot adapt to this host as it is now: {}", with_causes(&error)),
         }
-        Ok(())
     }
 
     fn warn(&mut self) {
@@ -447,10 +452,13 @@ impl Daemon {
 
     /// What flows remember of their ways holds no longer; another address may be the one to go out by.
     async fn routes_changed(&mut self) {
-        let metrics = self.routes.borrow_and_update().metrics;
-        if metrics != self.metrics {
-            self.metrics = metrics;
+        let changes = *self.routes.borrow_and_update();
+        let before = std::mem::replace(&mut self.routes_seen, changes);
+        if changes.metrics != before.metrics {
             self.tell_route_mtus().await;
+        }
+        if changes.deleted != before.deleted {
+            self.set_host_up_again().await;
         }
         self.tell_rules().await;
         let addresses = self.addresses.borrow().clone();

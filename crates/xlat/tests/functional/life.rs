@@ -2,7 +2,7 @@
 
 use xlat_netlab::Namespace;
 
-use crate::lab::{Xlat, cable, eventually, nat64, nodes, routes, skipped};
+use crate::lab::{Xlat, cable, eventually, nat64, no_fast_path, nodes, routes, skipped};
 use crate::programs::{answers, ping, ping_with};
 use crate::sockets::{download, exchange, udp};
 
@@ -78,7 +78,38 @@ fn addresses_come_and_go_without_harm_to_flows() {
     t.address("eth1", "203.0.113.1/24").unwrap();
     eventually("ping after the address came back", || answers(&a, V));
     assert_eq!(exchange(&client, &server, V, 4000), before, "the mapping stays");
+    // The kernel's part keeps packets from going round; rules would make every route look-up of the host dearer.
+    let rules = t.ip("rule").unwrap();
+    assert!(!rules.contains("xlat0") || no_fast_path(&xlat), "{rules}");
     xlat.stop();
+}
+
+/// Other programs think that all routes and rules of a host are theirs (a network manager that starts again, an operator who
+/// flushes).
+#[test]
+fn routes_and_rules_that_others_delete_come_back() {
+    if skipped() {
+        return;
+    }
+    let [a, t, _v] = hosts();
+    // Without the kernel's part nothing passes but by routes, and rules keep packets from going round.
+    let config = nat64("64:ff9b::/96", "203.0.113.2") + "[fast-path]\nenabled = false\n";
+    let xlat = Xlat::start(&t, &config);
+    let rules = || t.ip("rule").unwrap() + &t.ip("-6 rule").unwrap();
+    let before = rules();
+    assert!(before.contains("iif xlat0 unreachable"), "{before}");
+    ping(&a, V, 63);
+    for _ in 0..3 {
+        t.ip("-6 route del 64:ff9b::/96").unwrap();
+        t.ip("route flush proto 64").unwrap();
+        eventually("ping after the routes were deleted", || answers(&a, V));
+        for rule in ["rule del iif xlat0 unreachable", "-6 rule del iif xlat0 lookup main"] {
+            t.ip(rule).unwrap();
+        }
+        eventually("the rules are there again", || rules() == before);
+    }
+    xlat.stop();
+    assert!(!rules().contains("xlat0") && !t.ip("-6 route").unwrap().contains("64:ff9b::"));
 }
 
 /// Translated packets pass the firewall like any forwarded packet, once in each family.
