@@ -83,6 +83,16 @@ impl Protocol {
     }
 }
 
+impl From<xlat_config::Protocol> for Protocol {
+    fn from(protocol: xlat_config::Protocol) -> Self {
+        match protocol {
+            xlat_config::Protocol::Tcp => Self::Tcp,
+            xlat_config::Protocol::Udp => Self::Udp,
+            xlat_config::Protocol::Icmp => Self::Icmp,
+        }
+    }
+}
+
 /// What Jool hooks an instance to. Here both mean the same; it is kept to be shown again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -381,6 +391,17 @@ pub struct BibPair {
     pub ipv6: Transport6,
     /// Its mask.
     pub ipv4: Transport4,
+}
+
+impl From<&xlat_config::BibEntry> for BibPair {
+    fn from(entry: &xlat_config::BibEntry) -> Self {
+        let ((address6, port6), (address4, port4)) = (entry.ipv6, entry.ipv4);
+        Self {
+            protocol: entry.protocol.into(),
+            ipv6: Transport6 { address: address6, port: port6 },
+            ipv4: Transport4 { address: address4, port: port4 },
+        }
+    }
 }
 
 /// A block of transport addresses.

@@ -16,6 +16,9 @@ use crate::pool4;
 /// How the instances were made, by kind and name; those that are not in it by [`Framework::Netfilter`].
 pub type Frameworks = HashMap<(api::Translator, String), Framework>;
 
+/// What a client calls the change of this number, where it needs a name.
+pub(crate) type Place = fn(usize) -> Option<String>;
+
 /// What the changes are checked against besides the configuration.
 pub(crate) struct Context<'a> {
     /// Those of the instances; changed along with the configuration.
@@ -26,6 +29,8 @@ pub(crate) struct Context<'a> {
     pub(crate) files: VecDeque<File>,
     /// Lines for the log, in Jool's words; they hold once the changes are in force.
     pub(crate) log: Vec<String>,
+    /// Where an error is.
+    pub(crate) place: Place,
 }
 
 /// A configuration file that was read: one instance, and what the configuration itself does not keep.
@@ -42,13 +47,11 @@ impl File {
 }
 
 /// Reads the files among the changes, which may take long: before anybody waits for it.
-pub(crate) fn read_files(changes: &Changes) -> Result<VecDeque<File>, Error> {
+pub(crate) fn read_files(changes: &Changes, place: Place) -> Result<VecDeque<File>, Error> {
     let read = |(at, change): (usize, &Change)| match change {
         Change::File { content, .. } => {
             let file = read_file(changes.translator, &changes.instance, content);
-            Some(file.map_err(
-                |error| if error.place.is_none() { error.at(format!("changes[{at}]")) } else { error },
-            ))
+            Some(file.map_err(|error| placed(error, place, at)))
         }
         _other => None,
     };
@@ -58,12 +61,14 @@ pub(crate) fn read_files(changes: &Changes) -> Result<VecDeque<File>, Error> {
 /// Makes all changes, in order; on error `config` is worth nothing any more.
 pub(crate) fn apply(config: &mut Config, changes: &Changes, context: &mut Context<'_>) -> Result<(), Error> {
     for (at, change) in changes.changes.iter().enumerate() {
-        one(config, changes, change, context).map_err(|error| match error.place {
-            Some(_) => error,
-            None => error.at(format!("changes[{at}]")),
-        })?;
+        let place = context.place;
+        one(config, changes, change, context).map_err(|error| placed(error, place, at))?;
     }
     Ok(())
+}
+
+fn placed(error: Error, place: Place, at: usize) -> Error {
+    Error { place: error.place.or_else(|| place(at)), ..error }
 }
 
 fn one(
@@ -426,11 +431,7 @@ fn soft_checks(instance: &Instance, ephemeral: (u16, u16)) -> Result<(), Error> 
             siit.denylist4.iter().try_for_each(|prefix: &Ipv4Net| not_subnet_scoped(*prefix, false))
         }
         Kind::Nat64(nat64) => nat64.pool4.iter().try_for_each(|entry| {
-            let protocol = match entry.protocol {
-                xlat_config::Protocol::Tcp => api::Protocol::Tcp,
-                xlat_config::Protocol::Udp => api::Protocol::Udp,
-                xlat_config::Protocol::Icmp => api::Protocol::Icmp,
-            };
+            let protocol = entry.protocol.into();
             let (first_port, last_port) = (*entry.ports.start(), *entry.ports.end());
             let block =
                 Pool4Block { mark: entry.mark, protocol, prefix: entry.prefix, first_port, last_port };

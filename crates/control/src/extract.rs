@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::{Changes, Translator};
+use crate::api::{Change, Changes, Translator};
 use crate::error::Error;
 use crate::server::App;
 
@@ -100,6 +100,11 @@ pub(crate) struct Named {
 impl Named {
     pub(crate) fn of(changes: &Changes) -> Self {
         Self { translator: changes.translator, name: changes.instance.clone() }
+    }
+
+    /// These changes of it.
+    pub(crate) fn changes(&self, changes: Vec<Change>) -> Changes {
+        Changes { translator: self.translator, instance: self.name.clone(), changes }
     }
 }
 

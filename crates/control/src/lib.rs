@@ -8,6 +8,7 @@
 
 mod access;
 pub mod api;
+mod bodies;
 pub mod capture;
 mod client;
 mod client_sync;

@@ -58,11 +58,18 @@ pub(crate) fn remove(nat64: &mut Nat64, block: &Pool4Block, quick: bool) {
     nat64.pool4 = rest;
     let kept = |entry: &BibEntry, nat64: &Nat64| {
         let (address, port) = entry.ipv4;
-        let meant = entry.protocol == protocol && block.prefix.contains(&address) && ports.contains(&port);
-        !meant || quick && has(nat64, protocol, address, port)
+        !holds(block, entry) || quick && has(nat64, protocol, address, port)
     };
     let bib = std::mem::take(&mut nat64.bib);
     nat64.bib = bib.into_iter().filter(|entry| kept(entry, nat64)).collect();
+}
+
+/// Whether the mask of an entry is in the block.
+pub(crate) fn holds(block: &Pool4Block, entry: &BibEntry) -> bool {
+    let (address, port) = entry.ipv4;
+    entry.protocol == block.protocol.model()
+        && block.prefix.contains(&address)
+        && ports(block).contains(&port)
 }
 
 /// Whether a transport address belongs to pool4.

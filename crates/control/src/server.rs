@@ -22,7 +22,7 @@ use xlat_engine::{Engine, Traffic, View};
 
 use crate::api::{BibPair, Changes, Counter, REQUEST_BYTES_MAX};
 use crate::door::{Admitted, Door};
-use crate::edit::{self, Context, Frameworks, wrong_kind};
+use crate::edit::{self, Context, Frameworks, Place, wrong_kind};
 use crate::endpoints;
 use crate::error::{Blame, Error, errno};
 use crate::extract::Named;
@@ -271,18 +271,19 @@ impl Shared {
         Ok(pool4::has(nat64, protocol.model(), ipv4.address, ipv4.port))
     }
 
-    pub(crate) async fn apply(&self, changes: Changes) -> Result<(), Error> {
+    pub(crate) async fn apply(&self, changes: Changes, place: Place) -> Result<(), Error> {
         let mut frameworks = self.frameworks.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ephemeral = self.daemon.ephemeral_ports();
         let (changes, files) =
-            walk(move || edit::read_files(&changes).map(|files| (changes, files))).await??;
+            walk(move || edit::read_files(&changes, place).map(|files| (changes, files))).await??;
         // What a file replaces counts from zero.
         let named =
             |file: &edit::File| Named { translator: changes.translator, name: file.name().to_owned() };
         let replaced: Vec<Named> = files.iter().map(named).collect();
         let (done, outcome) = tokio::sync::oneshot::channel();
         let edit: Edit = Box::new(move |config| {
-            let mut context = Context { frameworks: &mut frameworks, ephemeral, files, log: Vec::new() };
+            let mut context =
+                Context { frameworks: &mut frameworks, ephemeral, files, log: Vec::new(), place };
             edit::apply(config, &changes, &mut context)?;
             let log = context.log;
             // Whoever asked may be gone by now; the change holds all the same.

@@ -9,6 +9,7 @@ use xlat_nat64::{Pool4Entry, Protocol, Refusal, Transport4, Transport6};
 use xlat_packet::layers::{Extent, Layers, Layers4, Layers6, Upper};
 use xlat_packet::{Buffer, Offload, buffer, icmpv4, icmpv6};
 use xlat_translate::plan::{Flow, Outcome, Parsed4, Parsed6, Plan, parse4, parse6};
+use xlat_translate::policy::{Hops, Policy};
 use xlat_translate::refusal::Refused;
 use xlat_translate::refused::is_never_translated;
 use xlat_translate::siit::{SiitTables, Untranslatable};
@@ -65,7 +66,8 @@ impl fmt::Display for Explanation {
 }
 
 impl Engine {
-    /// Says what would become of `packet`, an IP packet, if it came now with the firewall mark `mark`.
+    /// Says what would become of `packet`, an IP packet, if it came to this host now with the firewall mark `mark`, and how it would
+    /// leave it.
     pub fn explain(&self, packet: &[u8], mark: u32) -> Explanation {
         explain(&self.current().load(), packet, Origin::routed(mark))
     }
@@ -78,6 +80,12 @@ pub(crate) fn explain(generation: &Generation, packet: &[u8], origin: Origin) ->
     let packet = if is4 { crate::pipeline::unpadded4(packet) } else { packet };
     let verdict = trace.packet(generation, packet);
     Explanation { steps: trace.steps, verdict }
+}
+
+/// The same rules as the network sees them: whoever in this host takes the hop and gives one back, the packet that leaves has one
+/// less than the one that came.
+fn on_the_wire(policy: &Policy) -> Policy {
+    Policy { hops: Hops::Decrement, ..policy.clone() }
 }
 
 struct Trace {
@@ -161,8 +169,8 @@ impl Trace {
         };
         let own = generation.host.owns6(parsed.outer.src);
         let way = instance.rewrites.way(self.origin, own);
-        let policy = if hairpin { &way.hairpin_first } else { &way.through };
-        let result = rewrite(bytes, |packet| xlat_translate::six_to_four(packet, parsed, &plan, policy, 0));
+        let policy = on_the_wire(if hairpin { &way.hairpin_first } else { &way.through });
+        let result = rewrite(bytes, |packet| xlat_translate::six_to_four(packet, parsed, &plan, &policy, 0));
         if hairpin {
             self.step(
                 "hairpin",
@@ -189,8 +197,8 @@ impl Trace {
             Err(verdict) => return verdict,
         };
         let own = generation.host.owns4(parsed.outer.src);
-        let policy = &instance.rewrites.way(self.origin, own).through;
-        let result = rewrite(bytes, |packet| xlat_translate::four_to_six(packet, parsed, &plan, policy));
+        let policy = on_the_wire(&instance.rewrites.way(self.origin, own).through);
+        let result = rewrite(bytes, |packet| xlat_translate::four_to_six(packet, parsed, &plan, &policy));
         self.result(result)
     }
 

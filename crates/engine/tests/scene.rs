@@ -285,6 +285,24 @@ fn a_packet_to_a_mask_that_nobody_has_is_explained_as_it_is_treated() {
     assert_eq!(take(&mut engine.worker(), &packet).0, explained);
 }
 
+/// The engine gives a hop back to the host around it, which takes two: what is explained is the packet before and behind both.
+#[test]
+fn an_explanation_counts_the_hops_of_the_wire() {
+    for hops in [Hops::Restore, Hops::Decrement] {
+        let engine = engine_with(NAT64, hops);
+        let text = |hop_limit| {
+            let packet = udp6("2001:db8::8", "64:ff9b::203.0.113.16", (1000, 53), hop_limit, b"x");
+            engine.explain(&packet, 0).to_string()
+        };
+        let came_and_left = text(64);
+        assert!(
+            came_and_left.contains("hop limit 64") && came_and_left.contains("hop limit 63"),
+            "{came_and_left}"
+        );
+        assert!(text(1).contains("hop-limit-exceeded"), "{hops:?}: {}", text(1));
+    }
+}
+
 #[test]
 fn what_is_taken_up_at_ingress_loses_its_hop_behind_the_engine() {
     let mut worker = engine_with(NAT64, Hops::Restore).worker();

@@ -81,8 +81,7 @@ Examples:
 
 const EXPLAIN_EXAMPLES: &str = "\
 Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where
-none runs, what a file says. A daemon adds one to the hop limit: the host has taken one before the device and
-takes another behind it.
+none runs, what a file says. The packet is shown as it comes to this host and as it leaves it.
 
 Examples:
   xlat explain 2001:db8::8 64:ff9b::203.0.113.16

@@ -16,6 +16,7 @@ fn last(translator: &str, changes: &[Value]) -> (Config, Option<(i32, String)>) 
             ephemeral: (32768, 60999),
             files: VecDeque::new(),
             log: Vec::new(),
+            place: |at| Some(format!("changes[{at}]")),
         };
         error = match apply(&mut edited, &changes, &mut context) {
             Ok(()) => {
@@ -187,6 +188,7 @@ fn a_batch_is_refused_as_a_whole_and_says_where() {
         ephemeral: (32768, 60999),
         files: VecDeque::new(),
         log: Vec::new(),
+        place: |at| Some(format!("changes[{at}]")),
     };
     let error = apply(&mut Config::default(), &changes, &mut context).unwrap_err();
     assert_eq!(error.place.as_deref(), Some("changes[2]"));
@@ -203,11 +205,12 @@ fn a_file_replaces_what_is_there() {
     let load = |content: String, config: &mut Config, frameworks: &mut Frameworks| {
         let changes = vec![Change::File { content, force: false }];
         let changes = Changes { translator: api::Translator::Nat64, instance: String::new(), changes };
-        let files = read_files(&changes)?;
+        let place: Place = |at| Some(format!("changes[{at}]"));
+        let files = read_files(&changes, place)?;
         apply(
             config,
             &changes,
-            &mut Context { frameworks, ephemeral: (32768, 60999), files, log: Vec::new() },
+            &mut Context { frameworks, ephemeral: (32768, 60999), files, log: Vec::new(), place },
         )
     };
     let (mut config, mut frameworks) = (Config::default(), Frameworks::new());

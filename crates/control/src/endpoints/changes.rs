@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
 
 use crate::api::{BibPair, Change, Changes, Done};
-use crate::edit;
+use crate::edit::{self, Place};
 use crate::error::Error;
 use crate::extract::{Named, Sent};
 use crate::read;
@@ -22,10 +23,27 @@ pub(super) fn add(routes: Routes) -> Routes {
     (status = OK, description = "They are in force", body = Done)
 ))]
 async fn changes(State(shared): State<App>, Sent(changes): Sent<Changes>) -> Result<Json<Done>, Error> {
-    in_turn(&shared, make(Arc::clone(&shared), changes)).await.map(|()| Json(Done {}))
+    let place: Place = |at| Some(format!("changes[{at}]"));
+    in_turn(&shared, make(Arc::clone(&shared), changes, place)).await.map(|()| Json(Done {}))
 }
 
-async fn make(shared: App, changes: Changes) -> Result<(), Error> {
+/// Whether checks are skipped.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Force {
+    /// Skip the checks that only warn of what is seldom meant.
+    #[serde(default)]
+    pub(super) force: bool,
+}
+
+/// Makes one change that is a request of its own.
+pub(super) async fn just(shared: &App, named: Named, change: Change) -> Result<Json<Done>, Error> {
+    let work = make(Arc::clone(shared), named.changes(vec![change]), |_| None);
+    in_turn(shared, work).await.map(|()| Json(Done {}))
+}
+
+async fn make(shared: App, changes: Changes, place: Place) -> Result<(), Error> {
     let made = |pair| Changes { changes: vec![Change::BibAdd(pair)], ..changes.clone() };
     match changes.changes.as_slice() {
         // Entries that traffic made are no part of the configuration: one is made static first, which keeps it, and then goes.
@@ -37,7 +55,7 @@ async fn make(shared: App, changes: Changes) -> Result<(), Error> {
                 ipv6.is_none_or(|taddr| taddr == pair.ipv6) && ipv4.is_none_or(|taddr| taddr == pair.ipv4)
             };
             if let Some(pair) = found.iter().find(is_meant) {
-                shared.apply(made(*pair)).await?;
+                shared.apply(made(*pair), place).await?;
             }
         }
         [Change::BibAdd(pair)] => {
@@ -56,5 +74,5 @@ async fn make(shared: App, changes: Changes) -> Result<(), Error> {
         }
         _needs_no_state => {}
     }
-    shared.apply(changes).await
+    shared.apply(changes, place).await
 }

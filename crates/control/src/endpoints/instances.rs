@@ -1,4 +1,4 @@
-//! The instances, and what belongs to one as a whole: its options and its counters.
+//! The instances: which there are, making and ending them, and the counters of each.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::PoisonError;
@@ -6,13 +6,14 @@ use std::sync::PoisonError;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use xlat_config::{Kind, Translator};
+use serde::Deserialize;
 
-use crate::api::{Counter, Instance, Pool6, Pool6791};
-use crate::edit::{framework_of, wrong_kind};
+use super::changes::just;
+use crate::api::{Change, Counter, Done, Instance, Translator};
+use crate::bodies::NewInstance;
+use crate::edit::framework_of;
 use crate::error::Error;
-use crate::extract::{InPath, Named};
-use crate::globals;
+use crate::extract::{Asked, InPath, Named, Sent};
 use crate::read;
 use crate::routes::Routes;
 use crate::server::App;
@@ -21,9 +22,9 @@ pub(super) fn add(routes: Routes) -> Routes {
     for_everybody(
         routes
             .add(__path_instances, instances)
-            .add(__path_global, global)
-            .add(__path_pool6, pool6)
-            .add(__path_pool6791, pool6791),
+            .add(__path_instance_add, instance_add)
+            .add(__path_instance_remove, instance_remove)
+            .add(__path_instance_flush, instance_flush),
     )
 }
 
@@ -49,44 +50,44 @@ async fn instances(State(shared): State<App>) -> Response {
     read::list(config.instances.iter().map(row).collect())
 }
 
-/// All options of an instance by their keys. Durations are milliseconds; prefixes that are not set are `null`.
-#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/global", tag = "instances", params(Named), responses(
-    (status = OK, description = "Options", content_type = "application/json", body = Object)
+/// Makes an instance.
+#[utoipa::path(post, path = "/v1/instances", tag = "instances", request_body = NewInstance, responses(
+    (status = OK, description = "It translates", body = Done)
 ))]
-async fn global(
+async fn instance_add(State(shared): State<App>, Sent(new): Sent<NewInstance>) -> Result<Json<Done>, Error> {
+    let NewInstance { translator, name, framework, pool6, routes } = new;
+    just(&shared, Named { translator, name }, Change::InstanceAdd { framework, pool6, routes }).await
+}
+
+/// Ends an instance, with all its state.
+#[utoipa::path(delete, path = "/v1/instances/{translator}/{name}", tag = "instances", params(Named), responses(
+    (status = OK, description = "It is gone", body = Done)
+))]
+async fn instance_remove(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
-) -> Result<Json<serde_json::Map<String, serde_json::Value>>, Error> {
-    let (config, at) = shared.find(&named)?;
-    Ok(Json(globals::show(&config.instances[at])))
+) -> Result<Json<Done>, Error> {
+    just(&shared, named, Change::InstanceRemove).await
 }
 
-/// The RFC 6052 prefix of an instance. It is changed by the option `pool6`.
-#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/pool6", tag = "tables", params(Named), responses(
-    (status = OK, description = "The prefix, or `null`", body = Pool6)
-))]
-async fn pool6(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Json<Pool6>, Error> {
-    let (config, at) = shared.find(&named)?;
-    Ok(Json(match &config.instances[at].kind {
-        Kind::Siit(siit) => Pool6 { prefix: siit.pool6 },
-        Kind::Nat64(nat64) => Pool6 { prefix: Some(nat64.pool6) },
-    }))
+/// Which instances.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct OfKind {
+    /// Those of this kind.
+    translator: Translator,
 }
 
-/// Where the sources of ICMP errors come from that have no translation (RFC 6791, SIIT). They are changed by the options
-/// `rfc6791v4-prefix`, `rfc6791v6-prefix` and `randomize-rfc6791-addresses`.
-#[utoipa::path(get, path = "/v1/instances/{translator}/{name}/pool6791", tag = "tables", params(Named), responses(
-    (status = OK, description = "The prefixes; `null`: addresses of the host", body = Pool6791)
+/// Ends all instances of a kind, with all their state.
+#[utoipa::path(delete, path = "/v1/instances", tag = "instances", params(OfKind), responses(
+    (status = OK, description = "They are gone", body = Done)
 ))]
-async fn pool6791(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Json<Pool6791>, Error> {
-    let (config, at) = shared.find(&named)?;
-    let Kind::Siit(siit) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Nat64)) };
-    let global = &siit.global;
-    Ok(Json(Pool6791 {
-        ipv4: global.rfc6791v4_prefix,
-        ipv6: global.rfc6791v6_prefix,
-        randomize: global.randomize_rfc6791_addresses,
-    }))
+async fn instance_flush(
+    State(shared): State<App>,
+    Asked(OfKind { translator }): Asked<OfKind>,
+) -> Result<Json<Done>, Error> {
+    just(&shared, Named { translator, name: String::new() }, Change::InstanceFlush).await
 }
 
 /// The counters of an instance, one JSON object a line.

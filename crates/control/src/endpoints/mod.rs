@@ -3,8 +3,10 @@
 mod changes;
 mod configuration;
 mod document;
+mod entries;
 mod explain;
 mod instances;
+mod options;
 mod status;
 mod tables;
 
@@ -24,7 +26,9 @@ pub(crate) fn all() -> Routes {
     let routes = configuration::add(routes);
     let routes = explain::add(routes);
     let routes = instances::add(routes);
+    let routes = options::add(routes);
     let routes = tables::add(routes);
+    let routes = entries::add(routes);
     let routes = changes::add(routes);
     let routes = events::add(routes);
     let routes = peers::add(routes);

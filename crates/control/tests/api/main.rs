@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
 mod guests;
+mod methods;
 mod pages;
 
 use std::io::{Read as _, Write as _};

@@ -15,6 +15,7 @@ mod flows;
 mod ingress;
 mod lab;
 mod life;
+mod methods;
 mod mtu;
 mod nat64;
 mod offload;
