@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -149,10 +149,13 @@ impl Journal {
             check_owner(directory)?;
         }
         let partial = self.path.with_extension("partial");
-        let mut file = fs::File::create(&partial)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.content)?)?;
-        drop(file);
-        fs::rename(&partial, &self.path)
+        let content = serde_json::to_vec_pretty(&self.content)?;
+        let done = fs::write(&partial, content).and_then(|()| fs::rename(&partial, &self.path));
+        if done.is_err() {
+            // What is wrong with the disk has been found out; what is left there does not matter.
+            let _ = fs::remove_file(&partial);
+        }
+        done
     }
 }
 
@@ -237,6 +240,18 @@ mod tests {
         journal.clear().unwrap();
         journal.clear().unwrap();
         fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn no_room_leaves_the_former_file() {
+        let directory = env::temp_dir().join(format!("xlat-journal-full-{}", std::process::id()));
+        let mut journal = Journal::new(&directory, "x0").unwrap();
+        journal.add(&[sysctl("a")]).unwrap();
+        std::os::unix::fs::symlink("/dev/full", journal.path().with_extension("partial")).unwrap();
+        journal.add(&[sysctl("b")]).unwrap_err();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        assert_eq!(journal.stored().unwrap().unwrap().changes, [sysctl("a")]);
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

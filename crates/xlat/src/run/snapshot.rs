@@ -74,45 +74,24 @@ impl Snapshot {
         Self { path: path.map(|inode| folder.join(format!("{inode}-{device}.sessions"))) }
     }
 
-    /// Writes all sessions and counters.
+    /// Writes all sessions and counters, or, where there is no room for them, nothing.
     pub(super) fn write(&self, engine: &Engine, config: &Config) -> Outcome {
         let path = self.path()?;
-        let new = path.with_extension("new");
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        let mut out = BufWriter::new(file);
-        let named = |counted: &Statistics| -> Vec<(String, u64)> {
-            counted.named().map(|(name, count)| (name.to_owned(), count)).collect()
-        };
-        let mut others = engine.statistics();
-        let mut own = Vec::new();
-        for instance in &config.instances {
-            let kind = instance.kind.translator();
-            let Some(view) = engine.view(kind, &instance.name) else { continue };
-            let counted = view.statistics();
-            others.subtract(&counted);
-            own.push(Part::Counters(instance.name.clone(), kind == Translator::Nat64, named(&counted)));
+        let new = unfinished(path);
+        let done = write_to(&new, engine, config).and_then(|()| Ok(fs::rename(&new, path)?));
+        if done.is_err() {
+            // Half a file is of no use, and takes the room that the journal needs.
+            remove(&new);
         }
-        put(&mut out, &head(named(&others))?)?;
-        own.iter().try_for_each(|part| put(&mut out, part))?;
-        for instance in &config.instances {
-            let Some(view) = engine.view(instance.kind.translator(), &instance.name) else { continue };
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let mut sessions = Vec::with_capacity(PART);
-                cursor = view.sessions(from, PART, &mut sessions);
-                let sessions = sessions.iter().map(Session::from).collect();
-                put(&mut out, &Part::Sessions(instance.name.clone(), sessions))?;
-            }
-        }
-        put(&mut out, &Part::End)?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(fs::rename(new, path)?)
+        done
     }
 
     /// Puts back what was written in this namespace since the host was started, and removes the file; gives how many
     /// sessions that were.
     pub(super) fn restore(&self, engine: &Engine) -> Outcome<u64> {
         let path = self.path()?;
+        // Of a daemon that was killed while it wrote.
+        remove(&unfinished(path));
         // Without waiting for a writer, should somebody have put a pipe there.
         let file = match File::options().read(true).custom_flags(NONBLOCK).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -159,17 +138,60 @@ impl Snapshot {
 
     /// Removes the file, if it is there.
     pub(crate) fn remove(&self) {
-        if let Some(path) = &self.path
-            && let Err(error) = fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %path.display(), "cannot remove the sessions that were written down");
+        if let Some(path) = &self.path {
+            remove(path);
+            remove(&unfinished(path));
         }
     }
 
     fn path(&self) -> Outcome<&Path> {
         self.path.as_deref().ok_or_else(|| Failure::new("this network namespace cannot be told"))
     }
+}
+
+/// Where it is written, until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %path.display(), "cannot remove the sessions that were written down");
+    }
+}
+
+fn write_to(path: &Path, engine: &Engine, config: &Config) -> Outcome {
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut out = BufWriter::new(file);
+    let named = |counted: &Statistics| -> Vec<(String, u64)> {
+        counted.named().map(|(name, count)| (name.to_owned(), count)).collect()
+    };
+    let mut others = engine.statistics();
+    let mut own = Vec::new();
+    for instance in &config.instances {
+        let kind = instance.kind.translator();
+        let Some(view) = engine.view(kind, &instance.name) else { continue };
+        let counted = view.statistics();
+        others.subtract(&counted);
+        own.push(Part::Counters(instance.name.clone(), kind == Translator::Nat64, named(&counted)));
+    }
+    put(&mut out, &head(named(&others))?)?;
+    own.iter().try_for_each(|part| put(&mut out, part))?;
+    for instance in &config.instances {
+        let Some(view) = engine.view(instance.kind.translator(), &instance.name) else { continue };
+        let mut cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            let mut sessions = Vec::with_capacity(PART);
+            cursor = view.sessions(from, PART, &mut sessions);
+            let sessions = sessions.iter().map(Session::from).collect();
+            put(&mut out, &Part::Sessions(instance.name.clone(), sessions))?;
+        }
+    }
+    put(&mut out, &Part::End)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
 }
 
 fn head(statistics: Vec<(String, u64)>) -> Outcome<Head> {
@@ -244,5 +266,46 @@ impl Session {
             expires_in: Duration::from_millis(self.expires_in).saturating_sub(passed),
             promoted: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's helpers")]
+
+    use std::os::unix::fs::symlink;
+
+    use xlat_engine::EngineOptions;
+    use xlat_translate::policy::Hops;
+    use xlat_translate::refused::HostAddresses;
+
+    use super::*;
+
+    #[test]
+    fn no_room_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("xlat-snapshot-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let config = Config::default();
+        let options = EngineOptions {
+            hops: Hops::Restore,
+            mtu4: 1500,
+            mtu6: 1500,
+            secret: [0; 16],
+            shards: 1,
+            flows: None,
+            peers: None,
+        };
+        let engine = Engine::new(&config, HostAddresses::default(), options).unwrap();
+        let snapshot = Snapshot::of("xs0", Some(&folder));
+        let path = snapshot.path().unwrap();
+        symlink("/dev/full", unfinished(path)).unwrap();
+        assert!(snapshot.write(&engine, &config).is_err());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+
+        // Of a daemon that was killed while it wrote.
+        fs::write(unfinished(path), "half").unwrap();
+        assert_eq!(snapshot.restore(&engine).unwrap(), 0);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir(folder).unwrap();
     }
 }
