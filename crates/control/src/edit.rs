@@ -87,8 +87,9 @@ fn one(
             context.log.push(format!("Jool: Created instance '{name}'."));
         }
         Change::InstanceRemove => {
-            let at = position(config, translator, name)
-                .ok_or_else(|| Error::absent("The requested instance does not exist."))?;
+            let absent =
+                || no_instance(translator, name).in_jools_words("The requested instance does not exist.");
+            let at = position(config, translator, name).ok_or_else(absent)?;
             config.instances.remove(at);
             context.frameworks.remove(&(translator, name.clone()));
             context.log.push(deleted(name));
@@ -120,7 +121,8 @@ fn one(
                     && ipv4.is_none_or(|prefix| prefix == entry.ipv4)
             };
             // Jool says nothing more here than the number.
-            let at = eamt.iter().position(matches).ok_or_else(|| Error::absent(""))?;
+            let absent = || Error::absent("there is no such mapping").in_jools_words("");
+            let at = eamt.iter().position(matches).ok_or_else(absent)?;
             eamt.remove(at);
         }
         Change::EamtFlush => siit(config, translator, name)?.eamt.clear(),
@@ -132,7 +134,10 @@ fn one(
         }
         Change::Denylist4Remove { prefix } => {
             let denylist4 = &mut siit(config, translator, name)?.denylist4;
-            let absent = || Error::absent("Could not find the requested entry in the IPv4 pool.");
+            let absent = || {
+                Error::absent(format!("{prefix} is not in denylist4"))
+                    .in_jools_words("Could not find the requested entry in the IPv4 pool.")
+            };
             let at = denylist4.iter().position(|entry| entry == prefix).ok_or_else(absent)?;
             denylist4.remove(at);
         }
@@ -162,7 +167,10 @@ fn one(
                     && ipv6.is_none_or(|taddr| (taddr.address, taddr.port) == entry.ipv6)
                     && ipv4.is_none_or(|taddr| (taddr.address, taddr.port) == entry.ipv4)
             };
-            let absent = || Error::absent("The entry wasn't in the database.");
+            let absent = || {
+                Error::absent("there is no such BIB entry")
+                    .in_jools_words("The entry wasn't in the database.")
+            };
             let at = bib.iter().position(matches).ok_or_else(absent)?;
             bib.remove(at);
         }
@@ -182,9 +190,7 @@ fn new_instance(name: &str, translator: api::Translator, pool6: Option<Ipv6Net>)
             let (global, pool4, bib) = Default::default();
             Kind::Nat64(Box::new(Nat64 { pool6, global, pool4, bib }))
         }
-        (api::Translator::Nat64, None) => {
-            return Err(Error::invalid("pool6 is mandatory in NAT64 instances."));
-        }
+        (api::Translator::Nat64, None) => return Err(globals::pool6_missing()),
     };
     Ok(Instance {
         name: name.to_owned(),
@@ -204,14 +210,20 @@ fn add_instance(
 ) -> Result<(), Error> {
     let (name, translator) = (&instance.name, instance.kind.translator().into());
     if position(config, translator, name).is_some() {
-        return Err(Error::exists(format!("This namespace already has a Jool instance named '{name}'.")));
+        let kind = instance.kind.translator();
+        return Err(Error::exists(format!("there is a {kind} instance named '{name}' already"))
+            .with_help("give this one another name, or remove that one")
+            .in_jools_words(format!("This namespace already has a Jool instance named '{name}'.")));
     }
     let takes_all = |other: &Instance| {
         api::Translator::from(other.kind.translator()) == translator
             && framework_of(context.frameworks, other) == Framework::Netfilter
     };
     if framework == Framework::Netfilter && config.instances.iter().any(takes_all) {
-        return Err(Error::exists("This namespace already has a Netfilter Jool instance."));
+        let kind = instance.kind.translator();
+        return Err(Error::exists(format!("there is a {kind} instance of the framework netfilter already"))
+            .with_help("make this one with the framework iptables: here both mean the same")
+            .in_jools_words("This namespace already has a Netfilter Jool instance."));
     }
     context.frameworks.insert((translator, name.clone()), framework);
     config.instances.push(instance);
@@ -232,8 +244,18 @@ fn position(config: &Config, translator: api::Translator, name: &str) -> Option<
 
 /// The index of an instance that must be there.
 pub(crate) fn found(config: &Config, translator: api::Translator, name: &str) -> Result<usize, Error> {
-    position(config, translator, name)
-        .ok_or_else(|| Error::absent(format!("This namespace lacks an instance named '{name}'.")))
+    position(config, translator, name).ok_or_else(|| {
+        no_instance(translator, name)
+            .in_jools_words(format!("This namespace lacks an instance named '{name}'."))
+    })
+}
+
+fn no_instance(translator: api::Translator, name: &str) -> Error {
+    let kind = match translator {
+        api::Translator::Siit => Translator::Siit,
+        api::Translator::Nat64 => Translator::Nat64,
+    };
+    Error::absent(format!("there is no {kind} instance named '{name}'"))
 }
 
 fn siit<'c>(config: &'c mut Config, translator: api::Translator, name: &str) -> Result<&'c mut Siit, Error> {
@@ -267,7 +289,7 @@ fn eamt_add(siit: &mut Siit, new: EamEntry, force: bool) -> Result<(), Error> {
     no_suffix(&ipv4, &ipv4.trunc())?;
     if 32 - ipv4.prefix_len() > 128 - ipv6.prefix_len() {
         let what = "The IPv4 suffix length must be smaller or equal than the IPv6 suffix length.";
-        return Err(Error::invalid(what));
+        return Err(Error::invalid(format!("{ipv4} has more addresses than {ipv6}")).in_jools_words(what));
     }
     let holds6 = |entry: &&EamEntry| entry.ipv6.contains(&ipv6.network());
     if let Some(entry) = siit.eamt.iter().filter(holds6).max_by_key(|entry| entry.ipv6.prefix_len()) {
@@ -293,14 +315,17 @@ fn collision(
 ) -> Result<(), Error> {
     let shown = format!("[{}|{}]", entry.ipv6, entry.ipv4);
     match (same_length, same_other_side) {
-        (true, true) => Err(Error::exists("The requested entry already exists.")),
-        (true, false) => {
-            Err(Error::exists(format!("Existing EAM {shown} already contains prefix {prefix}.")))
-        }
+        (true, true) => Err(Error::exists("this mapping is there already")
+            .in_jools_words("The requested entry already exists.")),
+        (true, false) => Err(Error::exists(format!("{prefix} is mapped already, by {shown}"))
+            .with_help("remove that mapping first")
+            .in_jools_words(format!("Existing EAM {shown} already contains prefix {prefix}."))),
         (false, _) if force => Ok(()),
-        (false, _) => Err(Error::exists(format!(
-            "Prefix {prefix} overlaps with EAM {shown}.\n(Use --force to override this validation.)"
-        ))),
+        (false, _) => Err(Error::exists(format!("{prefix} overlaps with the mapping {shown}"))
+            .with_help("with force it is added all the same; the longer prefix wins then")
+            .in_jools_words(format!(
+                "Prefix {prefix} overlaps with EAM {shown}.\n(Use --force to override this validation.)"
+            ))),
     }
 }
 
@@ -311,11 +336,18 @@ fn apart_from_ephemeral(block: &Pool4Block, force: bool, ephemeral: (u16, u16)) 
     if force || block.protocol == api::Protocol::Icmp || !common {
         return Ok(());
     }
+    let (from, to) = ephemeral;
     Err(Error::invalid(format!(
-        "Port range {first}-{last} intersects with the namespace's ephemeral range ({}-{}).\n\
+        "ports {first} to {last} meet those that this host gives to its own programs, {from} to {to}"
+    ))
+    .with_help(
+        "take other ports; with force these are taken all the same, which is right where the address is not \
+         this host's (docs/migration.md, \"pool4 and ephemeral ports\")",
+    )
+    .in_jools_words(format!(
+        "Port range {first}-{last} intersects with the namespace's ephemeral range ({from}-{to}).\n\
          See docs/migration.md, \"pool4 and ephemeral ports\".\n\
-         Rejecting request; add --force to skip this validation.",
-        ephemeral.0, ephemeral.1
+         Rejecting request; add --force to skip this validation."
     )))
 }
 
@@ -323,7 +355,8 @@ fn model_iterations(iterations: api::MaxIterations) -> Result<MaxIterations, Err
     match iterations {
         api::MaxIterations::Auto => Ok(MaxIterations::Auto),
         api::MaxIterations::Infinity => Ok(MaxIterations::Infinity),
-        api::MaxIterations::Count(0) => Err(Error::invalid("Zero is not a legal Max Iterations value.")),
+        api::MaxIterations::Count(0) => Err(Error::invalid("max-iterations is at least 1")
+            .in_jools_words("Zero is not a legal Max Iterations value.")),
         api::MaxIterations::Count(count) => Ok(MaxIterations::Count(count)),
     }
 }
@@ -332,10 +365,12 @@ fn bib_add(nat64: &mut Nat64, pair: BibPair) -> Result<(), Error> {
     let BibPair { ipv4, .. } = pair;
     let new = bib_entry(pair);
     if !pool4::has(nat64, new.protocol, ipv4.address, ipv4.port) {
-        return Err(Error::invalid(format!(
-            "Transport address '{}#{}' does not belong to pool4.\nPlease add it there first.",
-            ipv4.address, ipv4.port
-        )));
+        let api::Transport4 { address, port } = ipv4;
+        return Err(Error::invalid(format!("{address}#{port} is not in pool4"))
+            .with_help("add it to pool4 first")
+            .in_jools_words(format!(
+                "Transport address '{address}#{port}' does not belong to pool4.\nPlease add it there first."
+            )));
     }
     let meets = |entry: &&BibEntry| {
         entry.protocol == new.protocol && (entry.ipv6 == new.ipv6 || entry.ipv4 == new.ipv4)
@@ -360,7 +395,9 @@ pub(crate) fn bib_collision(new: &BibEntry, entry: &BibEntry) -> Error {
         let ((a6, p6), (a4, p4)) = (entry.ipv6, entry.ipv4);
         format!("[{a6}#{p6}, {a4}#{p4}, {}]", entry.protocol)
     };
-    Error::exists(format!("Entry {} collides with {}.", shown(new), shown(entry)))
+    Error::exists(format!("{} cannot be beside {}", shown(new), shown(entry)))
+        .with_help("remove that entry first")
+        .in_jools_words(format!("Entry {} collides with {}.", shown(new), shown(entry)))
 }
 
 fn read_file(translator: api::Translator, name: &str, content: &str) -> Result<File, Error> {
@@ -398,11 +435,13 @@ fn file(
     };
     let old = &config.instances[at];
     if framework_of(context.frameworks, old) != framework {
-        return Err(Error::invalid("Sorry; you can't change an instance's framework for now."));
+        return Err(Error::invalid("the framework of an instance cannot be changed")
+            .with_help("remove the instance first")
+            .in_jools_words("Sorry; you can't change an instance's framework for now."));
     }
     if let (Kind::Nat64(old), Kind::Nat64(new)) = (&old.kind, &mut new.kind) {
         if old.pool6 != new.pool6 {
-            return Err(Error::invalid("Sorry; you can't change a NAT64 instance's pool6 for now."));
+            return Err(globals::pool6_fixed());
         }
         // The file's own entries were checked above; the table that is there stays, as far as pool4 has it.
         let pool4 = &**new;

@@ -26,8 +26,11 @@ pub enum Blame {
 pub struct Error {
     /// Who is at fault.
     pub whose: Blame,
-    /// What is wrong. Where Jool has a sentence for it, that; it may have several lines.
+    /// What is wrong; it may have several lines.
     pub what: String,
+    /// The same in Jool's words, for Jool's commands; absent: they say it as it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub jool: Option<String>,
     /// The part of the request or configuration that is meant.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none", default)]
     pub place: Option<String>,
@@ -52,8 +55,8 @@ pub(crate) mod errno {
 impl Error {
     /// A configuration that cannot be (EINVAL).
     pub fn invalid(what: impl Into<String>) -> Self {
-        let (place, help) = (None, None);
-        Self { whose: Blame::Configuration, what: what.into(), place, help, errno: errno::EINVAL }
+        let (jool, place, help) = (None, None, None);
+        Self { whose: Blame::Configuration, what: what.into(), jool, place, help, errno: errno::EINVAL }
     }
 
     /// A request that cannot be read (EINVAL).
@@ -80,6 +83,12 @@ impl Error {
     #[must_use]
     pub fn with_help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    /// The same as Jool says it, with what it says about what to do.
+    #[must_use]
+    pub(crate) fn in_jools_words(self, what: impl Into<String>) -> Self {
+        Self { jool: Some(what.into()), ..self }
     }
 
     /// The same with the part of the request that is meant.

@@ -207,7 +207,11 @@ fn without_tables(kind: &Kind) -> Kind {
 /// Sets one option.
 pub(crate) fn set(instance: &mut Instance, name: &str, value: &Value, force: bool) -> Result<(), Error> {
     let key = keys(instance.kind.translator().into()).find(|key| key.name == name);
-    let unknown = || Error::invalid(format!("Unknown global key: '{name}'")).at("key");
+    let unknown = || {
+        Error::invalid(format!("there is no option '{name}'"))
+            .in_jools_words(format!("Unknown global key: '{name}'"))
+            .at("key")
+    };
     let key = key.ok_or_else(unknown)?;
     let slot = slot(instance, name).ok_or_else(unknown)?;
     slot.set(key, value, force).map_err(|error| error.at(name))
@@ -246,10 +250,9 @@ impl Slot<'_> {
                 *place = u32::try_from(number).map_err(|_| out_of_range(key, number, u32::MAX))?;
             }
             Self::Pool6(place) => {
-                let none = || Error::invalid("pool6 is mandatory in NAT64 instances.");
-                let prefix = prefix::<Ipv6Net>(value).ok_or_else(mistyped)?.ok_or_else(none)?;
+                let prefix = prefix::<Ipv6Net>(value).ok_or_else(mistyped)?.ok_or_else(pool6_missing)?;
                 if prefix != *place {
-                    return Err(Error::invalid("Sorry; you can't change a NAT64 instance's pool6 for now."));
+                    return Err(pool6_fixed());
                 }
             }
             Self::Prefix6(place) => {
@@ -314,6 +317,20 @@ fn out_of_range(key: &Key, number: u64, most: u32) -> Error {
     Error::invalid(format!("{} {number} is out of range (0-{most}).", key.name))
 }
 
+/// A stateful instance without pool6.
+pub(crate) fn pool6_missing() -> Error {
+    Error::invalid("a NAT64 instance needs a pool6")
+        .with_help("64:ff9b::/96 is there for this (RFC 6052 2.1)")
+        .in_jools_words("pool6 is mandatory in NAT64 instances.")
+}
+
+/// Another pool6 for a stateful instance, whose clients know it.
+pub(crate) fn pool6_fixed() -> Error {
+    Error::invalid("the pool6 of a NAT64 instance cannot be changed")
+        .with_help("make another instance, or remove this one first")
+        .in_jools_words("Sorry; you can't change a NAT64 instance's pool6 for now.")
+}
+
 /// `None`: not a prefix; `Some(None)`: none wanted.
 fn prefix<P: std::str::FromStr>(value: &Value) -> Option<Option<P>> {
     match value {
@@ -328,7 +345,9 @@ pub(crate) fn no_suffix<P: PartialEq + std::fmt::Display>(prefix: &P, right: &P)
     if prefix == right {
         return Ok(());
     }
-    Err(Error::invalid(format!("'{prefix}' seems to have a suffix; please fix.")))
+    Err(Error::invalid(format!("{prefix} has bits beyond its length"))
+        .with_help(format!("the network is {right}"))
+        .in_jools_words(format!("'{prefix}' seems to have a suffix; please fix.")))
 }
 
 /// RFC 6052 2.2.
@@ -347,9 +366,10 @@ fn u_octet(prefix: Ipv6Net, force: bool) -> Result<(), Error> {
         return Ok(());
     }
     let again = if force { "" } else { "\nWill cancel the operation. Use --force to override this." };
-    let what = format!("The u-bit is nonzero; see https://github.com/NICMx/Jool/issues/174.{again}");
-    Err(Error::invalid(what)
-        .with_help("RFC 6052 2.2 reserves bits 64 to 71; this translator insists on zero"))
+    let help = "RFC 6052 2.2 reserves bits 64 to 71; this translator insists on zero";
+    Err(Error::invalid(format!("bits 64 to 71 of {prefix} are not zero")).with_help(help).in_jools_words(
+        format!("The u-bit is nonzero; see https://github.com/NICMx/Jool/issues/174.{again}\nhelp: {help}"),
+    ))
 }
 
 /// Networks of which no packet is ever forwarded.
@@ -358,10 +378,14 @@ pub(crate) fn not_subnet_scoped(prefix: Ipv4Net, force: bool) -> Result<(), Erro
         ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"];
     let touches = |network: &Ipv4Net| network.contains(&prefix) || prefix.contains(network);
     match SCOPED.iter().filter_map(|network| network.parse().ok()).find(touches) {
-        Some(network) if !force => Err(Error::invalid(format!(
-            "Prefix {prefix} intersects with subnet scoped network {network}.\n\
-             Will cancel the operation. Use --force to ignore this validation."
-        ))),
+        Some(network) if !force => {
+            Err(Error::invalid(format!("{prefix} meets {network}, which no router forwards"))
+                .with_help("with force it is taken all the same")
+                .in_jools_words(format!(
+                    "Prefix {prefix} intersects with subnet scoped network {network}.\n\
+                     Will cancel the operation. Use --force to ignore this validation."
+                )))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -201,9 +201,11 @@ async fn not_too_long(request: Request, next: Next) -> Response {
 }
 
 async fn not_permitted() -> Error {
-    let what = "CAP_NET_ADMIN capability required. (Maybe try su or sudo?)";
-    Error { whose: Blame::Client, errno: errno::EPERM, ..Error::invalid(what) }
-        .with_help("ask as root or as a member of the group xlat")
+    let what = "only root and members of the group xlat may ask for this";
+    Error { whose: Blame::Client, errno: errno::EPERM, ..Error::invalid(what) }.in_jools_words(
+        "CAP_NET_ADMIN capability required. (Maybe try su or sudo?)\n\
+         help: ask as root or as a member of the group xlat",
+    )
 }
 
 async fn no_such_method(request: Request) -> Response {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, with its help and examples. What the words mean is in the module of each command.
 
+pub(crate) mod common;
 pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod notation;
@@ -285,7 +286,7 @@ pub(crate) struct Check {
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     #[command(flatten)]
-    pub(crate) to: tables::To,
+    pub(crate) to: common::To,
     /// What a configuration file says, instead of the daemon
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

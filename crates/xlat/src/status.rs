@@ -14,7 +14,7 @@ use xlat_linux::fastpath::{self, Attachment, Hook, Maps, Pins};
 use xlat_linux::netlink::{self, Owner, watch};
 
 use crate::cli;
-use crate::cli::tables::To;
+use crate::cli::common::To;
 use crate::commands::output::print;
 use crate::commands::remote::Remote;
 use crate::failure::{Failure, Outcome};

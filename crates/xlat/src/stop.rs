@@ -1,9 +1,13 @@
 //! `xlat stop`: ends the daemon of this network namespace, and with `--flush` everything that goes on without it.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use xlat_control::api::Status;
+use xlat_control::{Client, ClientError};
 use xlat_linux::fastpath::{self, FastPathError, Pins};
 use xlat_linux::netlink::{self, Owner};
 use xlat_linux::tun::Tun;
@@ -15,13 +19,19 @@ use crate::run::snapshot::Snapshot;
 
 /// How long a daemon may take to end: it writes its sessions down.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to say whether it is there.
+const ANSWER: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Ends what there is; that nothing runs is no failure.
 pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
     let cli::Which { device, state_dir, bpffs } = &arguments.which;
     let mut did = Vec::new();
-    let owner = || netlink::owner(device, state_dir.as_deref());
+    // What this user may not read says nothing about what runs.
+    let owner = || match netlink::owner(device, state_dir.as_deref()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        found => found,
+    };
     if let Some(Owner { pid, alive: true }) = owner()? {
         end(pid, || Ok(owner()?.is_some_and(|owner| owner.alive)))?;
         did.push(format!("the daemon (process {pid}) has ended"));
@@ -46,17 +56,45 @@ pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
                 .to_owned(),
         );
     }
-    let text = if did.is_empty() { "nothing of xlat runs here".to_owned() } else { did.join("; ") };
-    print(&format!("{text}\n"))?;
+    if did.is_empty() {
+        did.push(nothing_seen(device)?.to_owned());
+    }
+    print(&format!("{}\n", did.join("; ")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it means that no trace of a daemon was found: only root can see all of them.
+fn nothing_seen(device: &str) -> Outcome<&'static str> {
+    let uid = rustix::process::geteuid().as_raw();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new(device, uid);
+    let asked =
+        runtime.block_on(async { tokio::time::timeout(ANSWER, client.get::<Status>("/v1/status")).await });
+    let says_nothing = matches!(asked, Ok(Err(ClientError::Unreachable(_))));
+    match (says_nothing, uid) {
+        (true, 0) => Ok("nothing of xlat runs here"),
+        (true, _) => Ok(
+            "no daemon answers here; what one may have left behind only root can see (sudo xlat stop --flush)",
+        ),
+        (false, 0) => Err(Failure::new(
+            "a daemon answers here, but there is no note of it: was it started with another --state-dir?",
+        )),
+        (false, _) => {
+            Err(Failure::new("a daemon runs here, and this user may not end it; root may: sudo xlat stop"))
+        }
+    }
 }
 
 /// Asks a process to end and waits until `is_alive` says no.
 fn end(pid: u32, is_alive: impl Fn() -> Outcome<bool>) -> Outcome {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let process = process.ok_or_else(|| Failure::new(format!("{pid} is no process")))?;
-    kill_process(process, Signal::TERM)
-        .map_err(|error| Failure::doing(format!("cannot end process {pid}"), &error))?;
+    kill_process(process, Signal::TERM).map_err(|error| match error {
+        Errno::PERM => Failure::new(format!(
+            "a daemon runs here (process {pid}), and this user may not end it; root may: sudo xlat stop"
+        )),
+        other => Failure::doing(format!("cannot end process {pid}"), &other),
+    })?;
     let end = Instant::now() + PATIENCE;
     while is_alive()? {
         if Instant::now() > end {

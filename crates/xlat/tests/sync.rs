@@ -63,7 +63,7 @@ impl Translator {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("xlat-sync-{}-{count}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        for program in ["jool", "joold"] {
+        for program in ["xlat", "jool", "joold"] {
             symlink(env!("CARGO_BIN_EXE_xlat"), folder.join(program)).unwrap();
         }
         Self { node, number, folder, daemon: None, proxy: None }
@@ -83,12 +83,17 @@ impl Translator {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts a command and waits for a word.
-    fn background(&self, line: &str, word: &str) -> Background {
+    /// Starts a command.
+    fn command(&self, line: &str) -> Background {
         let (program, words) = line.split_once(' ').unwrap();
         let mut command = self.node.command(self.folder.join(program).to_str().unwrap());
         command.args(words.split_whitespace()).current_dir(&self.folder);
-        let mut background = Background::start(&self.node, program, command).unwrap();
+        Background::start(&self.node, program, command).unwrap()
+    }
+
+    /// Starts a command and waits for a word.
+    fn background(&self, line: &str, word: &str) -> Background {
+        let mut background = self.command(line);
         background.wait_for(word, LIMIT).unwrap();
         background
     }
@@ -106,11 +111,21 @@ impl Translator {
         }
         self.stdout("jool global update ss-enabled true");
         self.stdout("jool global update ss-flush-deadline 200");
-        let line = format!(
-            "jool -i default session proxy --net.mcast.port 6464 --net.dev.in eth2 --net.dev.out eth2 \
-             --stats.port 6401 {GROUP}"
-        );
-        self.proxy = Some(self.background(&line, "-----"));
+        // One of them with Jool's words, the other with ours.
+        self.proxy = Some(match self.number {
+            4 => {
+                let line = format!(
+                    "jool -i default session proxy --net.mcast.port 6464 --net.dev.in eth2 --net.dev.out eth2 \
+                     --stats.port 6401 {GROUP}"
+                );
+                self.background(&line, "-----")
+            }
+            _other => {
+                let line =
+                    format!("xlat session proxy {GROUP} --port 6464 --device-in eth2 --device-out eth2");
+                self.background(&line, "carrying sessions of NAT64 \"default\"")
+            }
+        });
     }
 
     /// Ends it without leaving anything.
@@ -239,6 +254,7 @@ fn flows_survive_a_move_to_the_other_translator() {
     scene.one.start();
     scene.two.start();
     let mut follow = scene.two.background("jool session follow", "log");
+    let mut own = scene.two.command("xlat session follow --json");
     scene.route(4, 4);
     let mut flows = Flows::open(&scene);
     let mask = flows.exchange("at the first");
@@ -285,11 +301,16 @@ fn flows_survive_a_move_to_the_other_translator() {
         "{row}"
     );
     drop(follow);
+    let row = own.wait_for("\"icmp\"", LIMIT).unwrap();
+    let row: serde_json::Value =
+        serde_json::from_str(row.split_once('{').map_or(&row, |_| &row[row.find('{').unwrap()..])).unwrap();
+    assert_eq!(row["local4"]["address"], "203.0.113.2", "{row}");
+    drop(own);
 
     // It comes back with nothing, and learns by an advertisement.
     scene.one.start();
     assert!(scene.one.sessions("tcp").is_empty());
-    scene.two.stdout("jool session advertise");
+    assert_eq!(scene.two.stdout("xlat session advertise"), "");
     eventually("advertised", || {
         scene.one.sessions("tcp").len() == 1 && !scene.one.sessions("udp").is_empty()
     });
@@ -344,6 +365,9 @@ fn proxies_say_what_they_do_and_refuse_what_they_cannot() {
             "This namespace lacks an instance named 'other'.",
         ),
         ("jool session follow --foo", 64, "unrecognized option '--foo'"),
+        ("xlat session proxy 192.0.2.1", 1, "192.0.2.1 is no multicast address"),
+        ("xlat session proxy ff08::1 --device-in nosuch", 1, "interface 'nosuch'"),
+        ("xlat session follow -i other", 1, "there is no NAT64 instance named \"other\" here"),
         ("joold", 22, "Not enough arguments."),
         ("joold net.json mod.json", 22, "net.json: 'multicast port' is not a string"),
     ] {

@@ -23,7 +23,7 @@ fn last(translator: &str, changes: &[Value]) -> (Config, Option<(i32, String)>) 
                 config = edited;
                 None
             }
-            Err(error) => Some((error.errno, error.what)),
+            Err(error) => Some((error.errno, error.jool.unwrap_or(error.what))),
         };
     }
     (config, error)
@@ -217,9 +217,9 @@ fn a_file_replaces_what_is_there() {
     load(text("80-90", "64:ff9b::/96", "iptables"), &mut config, &mut frameworks).unwrap();
     assert_eq!(frameworks.get(&(api::Translator::Nat64, "i".to_owned())), Some(&Framework::Iptables));
     for (content, what) in [
-        (text("80-40000", "64:ff9b::/96", "iptables"), "ephemeral range"),
-        (text("80", "64:ff9b:1::/96", "iptables"), "you can't change a NAT64 instance's pool6"),
-        (text("80", "64:ff9b::/96", "netfilter"), "you can't change an instance's framework"),
+        (text("80-40000", "64:ff9b::/96", "iptables"), "ports 80 to 40000"),
+        (text("80", "64:ff9b:1::/96", "iptables"), "the pool6 of a NAT64 instance"),
+        (text("80", "64:ff9b::/96", "netfilter"), "the framework of an instance"),
         (text("80", "64:ff9b::/96", "nothing"), "Unknown framework: 'nothing'"),
         ("{".to_owned(), "The JSON parser got confused"),
     ] {

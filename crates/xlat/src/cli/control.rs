@@ -24,7 +24,7 @@ pub(crate) enum Control {
     Pool4(Pool4),
     /// Which client has which transport address (NAT64): show, add, remove
     Bib(Bib),
-    /// Connections through a NAT64: show
+    /// Connections through a NAT64: show, share with other translators
     Session(Session),
     /// Explicit address mappings of a SIIT (RFC 7757): show, add, remove
     Eamt(Eamt),

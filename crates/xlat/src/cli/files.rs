@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
+use super::common::To;
 use super::notation;
-use super::tables::To;
 
 pub(crate) const IMPORT_EXAMPLES: &str = "\
 Examples:

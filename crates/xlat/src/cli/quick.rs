@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use clap::{ArgGroup, Args};
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::common::To;
 use super::notation;
-use super::tables::To;
 
 pub(crate) const NAT64_EXAMPLES: &str = "\
 Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file

@@ -2,111 +2,16 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{ArgAction, Args, Subcommand, ValueEnum, value_parser};
+use clap::{ArgAction, Args, Subcommand, value_parser};
 use clap_complete::engine::ArgValueCompleter;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use xlat_control::api::{self, MaxIterations, Transport4, Transport6};
+use xlat_control::api::{MaxIterations, Transport4, Transport6};
 use xlat_control::globals;
 
+use super::common::{Ending, ProtocolFlags, Show, To};
 use super::notation;
 use crate::commands::complete;
-
-/// Which instance of which daemon, and how it answers.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct To {
-    /// Name of the instance [default: the only one, or the one called default]
-    #[arg(short, long, value_name = "NAME", add = ArgValueCompleter::new(complete::instances))]
-    pub(crate) instance: Option<String>,
-    /// The stateless one, where that is not clear
-    #[arg(long, conflicts_with = "nat64")]
-    pub(crate) siit: bool,
-    /// The stateful one, where that is not clear
-    #[arg(long)]
-    pub(crate) nat64: bool,
-    /// Print JSON, one object a line; errors too
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// The daemon's device [default: xlat0]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) device: Option<String>,
-    /// How long the daemon may take to begin its answer; a change may take ten times as long
-    #[arg(long, value_name = "SECONDS", value_parser = notation::seconds)]
-    pub(crate) timeout: Option<Duration>,
-}
-
-/// How a table is shown.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct Show {
-    #[command(flatten)]
-    pub(crate) to: To,
-    /// Show it again and again, every 2 seconds or as told
-    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
-          value_parser = notation::seconds)]
-    pub(crate) watch: Option<Duration>,
-    /// Print comma-separated values
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) csv: bool,
-    /// Leave the headers out
-    #[arg(long)]
-    pub(crate) no_headers: bool,
-    /// At most so many rows
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) limit: Option<u64>,
-}
-
-/// A change that may end what carries traffic.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct Ending {
-    #[command(flatten)]
-    pub(crate) to: To,
-    /// Do not ask, also where it ends what carries traffic
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
-    Tcp,
-    Udp,
-    Icmp,
-}
-
-/// One protocol, in either notation.
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub(crate) struct ProtocolFlags {
-    /// Only this protocol [default: all]
-    #[arg(short, long, value_name = "PROTOCOL", group = "one-protocol")]
-    protocol: Option<Protocol>,
-    /// The same as --protocol tcp
-    #[arg(short, long, group = "one-protocol")]
-    pub(crate) tcp: bool,
-    /// The same as --protocol udp
-    #[arg(short, long, group = "one-protocol")]
-    udp: bool,
-    /// The same as --protocol icmp
-    #[arg(long, group = "one-protocol")]
-    icmp: bool,
-}
-
-impl ProtocolFlags {
-    /// The one that was named, if any.
-    pub(crate) fn one(self) -> Option<api::Protocol> {
-        match (self.protocol, self.tcp, self.udp, self.icmp) {
-            (Some(Protocol::Tcp), ..) | (_, true, ..) => Some(api::Protocol::Tcp),
-            (Some(Protocol::Udp), ..) | (_, _, true, _) => Some(api::Protocol::Udp),
-            (Some(Protocol::Icmp), ..) | (_, _, _, true) => Some(api::Protocol::Icmp),
-            (None, false, false, false) => None,
-        }
-    }
-
-    /// The one that was named, or all.
-    pub(crate) fn all(self) -> Vec<api::Protocol> {
-        let all = vec![api::Protocol::Tcp, api::Protocol::Udp, api::Protocol::Icmp];
-        self.one().map_or(all, |one| vec![one])
-    }
-}
 
 // Instances.
 
@@ -446,6 +351,45 @@ pub(crate) enum SessionOperation {
         after_help = "Examples:\n  xlat session display --udp --limit 20\n  xlat session display --watch 1 --port 443"
     )]
     Display(SessionDisplay),
+    /// Print each session that this translator tells others of, as it does
+    #[command(
+        after_help = "Takes the option ss-enabled. Waits for a daemon that restarts; Ctrl-C ends it.\n\nExamples:\n  xlat session follow\n  xlat session follow --json"
+    )]
+    Follow(To),
+    /// Carry sessions between this translator and the others of a multicast group
+    #[command(
+        after_help = "Takes the option ss-enabled, on each of them; docs/session-sync.md says the rest. Ctrl-C ends it.\n\nExamples:\n  xlat session proxy ff08::db8:64:64 --port 6464 --device-in eth2 --device-out eth2\n  xlat session proxy 239.64.0.1 --device-in 192.0.2.1 --device-out 192.0.2.1"
+    )]
+    Proxy(SessionProxy),
+    /// Tell the others all sessions that there are, for one that has just come up
+    #[command(after_help = "Examples:\n  xlat session advertise")]
+    Advertise(To),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionProxy {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Address of the multicast group
+    pub(crate) group: String,
+    /// Its UDP port
+    #[arg(long, value_name = "PORT", default_value = "6400")]
+    pub(crate) port: String,
+    /// Where messages of others come in: an interface; for an IPv4 group one of its addresses [default: any]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device_in: Option<String>,
+    /// Where messages go out, in the same form [default: by the host's routes]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device_out: Option<String>,
+    /// How many routers they may pass
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = value_parser!(u32).range(0..=255))]
+    pub(crate) ttl: u32,
+    /// Give the proxy's counters to whoever sends a datagram to this port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) counters_port: Option<String>,
+    /// The address of that port [default: any]
+    #[arg(long, value_name = "ADDRESS", requires = "counters_port")]
+    pub(crate) counters_address: Option<String>,
 }
 
 // EAMT and denylist4.

@@ -16,10 +16,11 @@ use super::output::print;
 use super::progress::waiting;
 use super::remote::{DEFAULT, Remote, Target, kind, named_kind};
 use super::trouble::Trouble;
+use crate::cli::common::{Ending, To};
 use crate::cli::notation;
 use crate::cli::tables::{
-    BibAdd, BibRemove, Block, EamtAdd, EamtRemove, Ending, FileHandle, GlobalUpdate, InstanceAdd,
-    InstanceRemove, Pool4Add, Pool4Remove, To, Transport,
+    BibAdd, BibRemove, Block, EamtAdd, EamtRemove, FileHandle, GlobalUpdate, InstanceAdd, InstanceRemove,
+    Pool4Add, Pool4Remove, Transport,
 };
 use crate::failure::Failure;
 use crate::start;
@@ -34,7 +35,7 @@ async fn make(remote: &Remote, to: &To, target: &Target, changes: Vec<Change>) -
 }
 
 /// A change is silent; with `--json` it is one object.
-fn told(to: &To, Target { translator, name }: &Target) -> Result<(), Trouble> {
+pub(crate) fn told(to: &To, Target { translator, name }: &Target) -> Result<(), Trouble> {
     if to.json {
         let object = json!({ "translator": translator.word(), "instance": name, "changed": true });
         print(&format!("{object}\n"))?;

@@ -10,7 +10,7 @@ use xlat_control::api::{BibRow, Denied, Eam, Instance, Pool4Row, Translator};
 use xlat_control::globals::{self, Form};
 
 use super::remote::{Remote, kind};
-use crate::cli::tables::To;
+use crate::cli::common::To;
 
 /// A person waits for it with a finger on the key.
 const PATIENCE: Duration = Duration::from_millis(400);

@@ -13,8 +13,9 @@ use super::remote::{Remote, Target, escaped};
 use super::rows::{self, Count, Explained};
 use super::trouble::Trouble;
 use super::{paint, rows::options};
+use crate::cli::common::Show;
 use crate::cli::tables::{
-    AddressQuery, BibDisplay, Pool4Display, SessionDisplay, Show, StateDisplay, StatsDisplay,
+    AddressQuery, BibDisplay, Pool4Display, SessionDisplay, StateDisplay, StatsDisplay,
 };
 
 /// What is shown.

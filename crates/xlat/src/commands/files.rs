@@ -14,8 +14,9 @@ use super::paint;
 use super::progress::waiting;
 use super::remote::{Remote, named_kind};
 use super::trouble::Trouble;
+use crate::cli::common::To;
 use crate::cli::files::{Diff, Export, ImportJool};
-use crate::cli::tables::{FileCheck, To};
+use crate::cli::tables::FileCheck;
 use crate::failure::Failure;
 
 /// Ends `diff` where something differs, and where it cannot tell.

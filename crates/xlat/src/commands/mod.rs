@@ -13,16 +13,18 @@ mod progress;
 mod quick;
 pub(crate) mod remote;
 mod rows;
+mod session;
 pub(crate) mod trouble;
 
 use std::process::ExitCode;
 
 use xlat_control::api::{Change, Translator};
 
+use crate::cli::common::To;
 use crate::cli::files::{Diff, Events, Export, Reload};
 use crate::cli::tables::{
     AddressOperation, BibOperation, Denylist4Operation, EamtOperation, FileOperation, GlobalOperation,
-    InstanceOperation, Pool4Operation, SessionOperation, StatsOperation, To,
+    InstanceOperation, Pool4Operation, SessionOperation, StatsOperation,
 };
 use crate::cli::{Control, files::From as Source};
 use crate::failure::{Failure, Outcome};
@@ -89,6 +91,8 @@ fn to(command: &mut Control) -> Option<&mut To> {
         Control::Session(mode) => match &mut mode.operation {
             None => &mut mode.display.table.show.to,
             Some(SessionOperation::Display(display)) => &mut display.table.show.to,
+            Some(SessionOperation::Follow(to) | SessionOperation::Advertise(to)) => to,
+            Some(SessionOperation::Proxy(proxy)) => &mut proxy.to,
         },
         Control::Eamt(mode) => match &mut mode.operation {
             None => &mut mode.show.to,
@@ -160,6 +164,9 @@ async fn execute(command: Control) -> Result<ExitCode, Trouble> {
         Control::Session(mode) => match mode.operation {
             None => display(View::Session(mode.display)).await?,
             Some(SessionOperation::Display(show)) => display(View::Session(show)).await?,
+            Some(SessionOperation::Follow(to)) => session::follow(&to).await?,
+            Some(SessionOperation::Proxy(proxy)) => session::proxy(&proxy).await?,
+            Some(SessionOperation::Advertise(to)) => session::advertise(&to).await?,
         },
         Control::Eamt(mode) => match mode.operation {
             None => display(View::Eamt(mode.show)).await?,

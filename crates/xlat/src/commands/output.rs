@@ -10,7 +10,7 @@ use super::paint::{self, Paint};
 use super::progress::Progress;
 use super::remote::Remote;
 use super::trouble::Trouble;
-use crate::cli::tables::Show;
+use crate::cli::common::Show;
 
 /// Rows that are kept to find out how wide the columns are; the others follow as they come.
 const ALIGNED: usize = 1000;

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use serde_json::json;
 use xlat_config::{
     Config, EamEntry, Instance, Kind, MaxIterations, Pool4Entry, Protocol, Severity, to_toml, validate,
 };
-use xlat_control::api::{self, Change, Pool4Block};
+use xlat_control::api::{Change, Pool4Block};
 
-use super::change::{ensure_running, framework, one_name, shared_with_host};
-use super::output::{is_terminal, print};
+use super::change::{ensure_running, framework, one_name, shared_with_host, told};
+use super::output::print;
 use super::progress::waiting;
 use super::remote::{Remote, Target};
 use super::trouble::Trouble;
@@ -112,25 +111,46 @@ pub(crate) async fn start(running: &Running, config: Config) -> Result<(), Troub
         }
     }
     waiting("the daemon is at it", remote.change(&target, changes)).await?;
-    let text = match to.json {
-        true => {
-            json!({ "translator": target.translator, "instance": target.name, "changed": true }).to_string()
+    if !to.json {
+        // Standard output is for what somebody asks for; without a standard error there is nobody to tell.
+        let _ = std::io::stderr().write_all(running_text(&target, &instance.kind).as_bytes());
+    }
+    told(to, &target)
+}
+
+/// What runs now, and what to do with it.
+fn running_text(target: &Target, kind: &Kind) -> String {
+    let (what, table) = match kind {
+        Kind::Nat64(nat64) => {
+            let mut addresses: Vec<String> = nat64.pool4.iter().map(|entry| shown(entry.prefix)).collect();
+            addresses.sort();
+            addresses.dedup();
+            let shared = match addresses.as_slice() {
+                [] => "this host's own addresses".to_owned(),
+                some => some.join(", "),
+            };
+            (format!("clients reach IPv4 at {} and share {shared}", nat64.pool6), "session")
         }
-        false if is_terminal() => format!(
-            "{target} is translating. See `xlat stats`, `xlat status`; `xlat instance remove {}` ends it.",
-            target.name
-        ),
-        false => return Ok(()),
+        Kind::Siit(siit) => {
+            let pool6 = siit.pool6.map(|pool6| format!("IPv4 is at {pool6}"));
+            let eamt = (!siit.eamt.is_empty()).then(|| format!("mappings: {}", siit.eamt.len()));
+            (pool6.into_iter().chain(eamt).collect::<Vec<_>>().join(", "), "eamt")
+        }
     };
-    Ok(print(&format!("{text}\n"))?)
+    format!(
+        "xlat: {target} translates: {what}\n\
+         xlat: `xlat status`, `xlat stats` and `xlat {table}` show it, `xlat instance remove {}` ends it, `xlat stop` ends all\n",
+        target.name
+    )
+}
+
+/// An address where it is one.
+fn shown(prefix: ipnet::Ipv4Net) -> String {
+    if prefix.prefix_len() == 32 { prefix.addr().to_string() } else { prefix.to_string() }
 }
 
 async fn pool4(entry: &Pool4Entry) -> Result<Change, Trouble> {
-    let protocol = match entry.protocol {
-        Protocol::Tcp => api::Protocol::Tcp,
-        Protocol::Udp => api::Protocol::Udp,
-        Protocol::Icmp => api::Protocol::Icmp,
-    };
+    let protocol = entry.protocol.into();
     let (first_port, last_port) = (*entry.ports.start(), *entry.ports.end());
     let block = Pool4Block { mark: entry.mark, protocol, prefix: entry.prefix, first_port, last_port };
     // Ports of the host's own programs matter only where the address is the host's.
@@ -139,7 +159,7 @@ async fn pool4(entry: &Pool4Entry) -> Result<Change, Trouble> {
 }
 
 /// The same as `xlat run` with a file that exists in memory only.
-pub(crate) fn foreground(to: &cli::tables::To, config: Config) -> Outcome<ExitCode> {
+pub(crate) fn foreground(to: &cli::common::To, config: Config) -> Outcome<ExitCode> {
     let device = to.device.clone().unwrap_or(config.device.name);
     let device = xlat_config::Device { name: device, ..config.device };
     let text = to_toml(&Config { device, ..config });

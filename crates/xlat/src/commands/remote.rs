@@ -9,7 +9,7 @@ use xlat_control::api::{Changes, Done, Instance, Status, Translator};
 use xlat_control::{Change, Client, ClientError, DEFAULT_DEVICE, Lines, path};
 
 use super::trouble::Trouble;
-use crate::cli::tables::To;
+use crate::cli::common::To;
 
 /// How long the daemon may take to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -102,11 +102,8 @@ impl From<ClientError> for Trouble {
             ClientError::Unreachable(why) if why.kind() == io::ErrorKind::ConnectionRefused => {
                 Self::no_daemon()
             }
-            // Jool says nothing more than the number in some places.
-            ClientError::Refused(error) if error.what.is_empty() => {
-                Self { error: Error { what: "there is no such entry".to_owned(), ..error }, code: REFUSED }
-            }
-            ClientError::Refused(error) => Self { error, code: REFUSED },
+            // What Jool says of it is for Jool's commands.
+            ClientError::Refused(error) => Self { error: Error { jool: None, ..error }, code: REFUSED },
             other => {
                 let whose = match &other {
                     ClientError::Broken(_) => Blame::Bug,

@@ -138,7 +138,9 @@ impl Session {
                 let instance = self.instance()?;
                 match what {
                     Synchronise::Follow => session::follow(&self.client, &instance, &mut self.out).await,
-                    Synchronise::Proxy(proxy) => proxy.run(&self.client, &instance, &mut self.out).await,
+                    Synchronise::Proxy(proxy) => {
+                        session::carry(&proxy, &self.client, &instance, &mut self.out).await
+                    }
                     Synchronise::Advertise => session::advertise(&self.client, &instance).await,
                 }
             }

@@ -56,7 +56,8 @@ impl From<Error> for Fail {
     fn from(error: Error) -> Self {
         let help = error.help.map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         let code = u8::try_from(error.errno).unwrap_or(1);
-        let text = format!("The kernel module returned error {}: {}{help}", error.errno, error.what);
+        let what = error.jool.unwrap_or_else(|| format!("{}{help}", error.what));
+        let text = format!("The kernel module returned error {}: {what}", error.errno);
         Self::client(text, code)
     }
 }

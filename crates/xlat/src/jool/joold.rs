@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use xlat_control::{Client, DEFAULT_DEVICE};
 
 use super::fail::Fail;
-use super::session_proxy::{Proxy, Statistics};
+use crate::session_proxy::{Proxy, Statistics};
 
 /// Greatest TTL that a file may have.
 const TTL_MAX: u64 = 256;
@@ -30,7 +30,7 @@ fn run(words: &[String]) -> Result<(), Fail> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error.to_string(), 1))?;
     let client = Client::new(DEFAULT_DEVICE, rustix::process::geteuid().as_raw());
-    runtime.block_on(proxy.run(&client, &instance, &mut io::stdout()))
+    runtime.block_on(super::session::carry(&proxy, &client, &instance, &mut io::stdout()))
 }
 
 fn failed(text: &str, code: u8) -> Fail {

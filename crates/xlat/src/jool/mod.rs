@@ -12,7 +12,6 @@ mod keyword;
 mod names;
 mod options;
 mod session;
-mod session_proxy;
 mod show;
 mod stats;
 mod switches;

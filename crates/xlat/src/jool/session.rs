@@ -1,7 +1,7 @@
 //! `session follow`, `session advertise` and the words of `session proxy` (cli 12.2 to 12.4).
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use xlat_control::sync::Message;
 use xlat_control::{Client, ClientError};
@@ -9,11 +9,8 @@ use xlat_nat64::SessionInfo;
 
 use super::command::Arguments;
 use super::fail::Fail;
-use super::session_proxy::{Proxy, Statistics};
 use super::values::{clock, unsigned};
-
-/// How long nothing is tried after the daemon has gone.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+use crate::session_proxy::{PAUSE, Proxy, Statistics};
 
 /// What can be done about sessions besides looking at them.
 #[derive(Debug)]
@@ -51,6 +48,43 @@ fn proxy(operation: &str, arguments: &Arguments) -> Result<Proxy, Fail> {
         ttl: u32::try_from(ttl).unwrap_or(1),
         statistics,
     })
+}
+
+/// Carries messages for ever, or says why it cannot begin.
+pub(super) async fn carry(
+    proxy: &Proxy,
+    client: &Client,
+    instance: &str,
+    out: &mut impl Write,
+) -> Result<(), Fail> {
+    written(out.write_all(describe(proxy, instance).as_bytes()).and_then(|()| out.flush()))?;
+    let sockets = proxy.open().map_err(|trouble| {
+        let code = u8::try_from(trouble.code.rem_euclid(256)).unwrap_or(1);
+        let stderr = format!("joold error: {} (See syslog)\n", trouble.code);
+        Fail { stderr, code, ..Fail::default() }
+    })?;
+    Ok(sockets.carry(client, instance).await?)
+}
+
+/// What is printed at the start.
+fn describe(proxy: &Proxy, instance: &str) -> String {
+    let unset = |text: &Option<String>| text.clone().unwrap_or_else(|| "(null)".to_owned());
+    let mut text = format!(
+        "Config:\n  mod.instance: {instance}\n  net.mcast.addr: {}\n  net.mcast.port: {}\n  net.dev.in: {}\n  \
+         net.dev.out: {}\n  net.ttl: {}\n",
+        unset(&proxy.group),
+        proxy.port(),
+        unset(&proxy.device_in),
+        unset(&proxy.device_out),
+        proxy.ttl
+    );
+    if let Some(Statistics { address, port }) = &proxy.statistics {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  stats.addr: {address}\n  stats.port: {port}");
+    }
+    text.push_str("\nFrom here on output goes to syslog,\nas joold.\n");
+    text.push_str("-----------------------------------\n");
+    text
 }
 
 /// Prints each session that the daemon tells of, for ever.
@@ -97,9 +131,36 @@ fn written(result: io::Result<()>) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use xlat_nat64::{Protocol, TcpState, Timer, Transport4, Transport6};
 
     use super::*;
+
+    #[test]
+    fn the_configuration_is_printed() {
+        let (group, port, device_in, device_out, statistics) = Default::default();
+        let proxy = Proxy { group, port, device_in, device_out, ttl: 1, statistics };
+        let shown = |proxy: &Proxy| describe(proxy, "default").lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            shown(&proxy)[..8],
+            [
+                "Config:",
+                "  mod.instance: default",
+                "  net.mcast.addr: (null)",
+                "  net.mcast.port: 6400",
+                "  net.dev.in: (null)",
+                "  net.dev.out: (null)",
+                "  net.ttl: 1",
+                ""
+            ]
+        );
+        let statistics = Some(Statistics::new(None, Some("7000".to_owned())));
+        let full = Proxy { group: Some("ff08::1".to_owned()), statistics, ttl: 4, ..proxy.clone() };
+        let lines = shown(&full);
+        assert_eq!(lines[2], "  net.mcast.addr: ff08::1");
+        assert_eq!(lines[6..9], ["  net.ttl: 4", "  stats.addr: ::", "  stats.port: 7000"]);
+    }
 
     #[test]
     fn a_session_is_a_row() {

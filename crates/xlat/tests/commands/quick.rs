@@ -14,11 +14,17 @@ fn one_command_translates() {
         return;
     }
     assert!(!scene.pings());
-    scene.stdout("nat64 --pool6 64:ff9b::/96 --pool4 203.0.113.2");
+    // What it says is for people: nothing for scripts.
+    let output = scene.run("nat64 --pool6 64:ff9b::/96 --pool4 203.0.113.2");
+    let says = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{says}");
+    for part in ["clients reach IPv4 at 64:ff9b::/96 and share 203.0.113.2", "`xlat stop` ends all"] {
+        assert!(says.contains(part), "{says}");
+    }
     let pings = scene.pings();
     // Once more is refused, another name is not.
     let (code, said) = scene.refused("nat64 --pool4 203.0.113.3");
-    assert!(code == 1 && said.contains("already has"), "{said}");
+    assert!(code == 1 && said.contains("there is a NAT64 instance named 'default' already"), "{said}");
     scene.stdout("nat64 --name other --pool6 2001:db8:64::/96 --pool4 203.0.113.3:100-200,203.0.113.4");
     let other = scene.stdout("pool4 -i other --csv --no-headers --udp");
     // SIIT beside it, both ways round.

@@ -1,8 +1,10 @@
 //! What goes wrong between a command and the daemon: nobody there, nobody who may, somebody who is silent, of another
 //! release, or no longer reading.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Output};
 
@@ -40,6 +42,43 @@ fn xlat(words: &[&str]) -> Output {
 /// A device that nobody else uses.
 fn device(name: &str) -> String {
     format!("{name}{}", std::process::id())
+}
+
+/// Who may not see what runs is not told that nothing does.
+#[test]
+fn another_user_is_told_what_to_do_about_stopping() {
+    let Some(scene) = Scene::build("stop") else { return };
+    let state = scene.folder.join("state");
+    let stop = |line: &str| {
+        let stranger = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+        let line = format!("{stranger} {XLAT} stop --state-dir {}{line}", state.display());
+        let output = scene.t.line(&line).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    if !scene
+        .t
+        .line(&format!("setpriv --reuid 65534 --clear-groups test -x {XLAT}"))
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("skipped: other users cannot run {XLAT}");
+        return;
+    }
+    let (code, said) = stop("");
+    assert!(code == Some(0) && said.contains("only root can see"), "{said}");
+    assert!(scene.stdout("stop").contains("nothing of xlat runs here"));
+    let config = "[[instance]]\nname = \"n\"\ntype = \"nat64\"\npool4 = [\"203.0.113.2\"]\n\
+                  [instance.global]\npool6 = \"64:ff9b::/96\"\n";
+    let mut daemon = scene.daemon(Some(config));
+    // Whether its notes can be read or not.
+    for mode in [0o700, 0o755] {
+        fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, said) = stop("");
+        assert!(code == Some(1) && said.contains("root may: sudo xlat stop"), "{mode:o}: {said}");
+    }
+    assert!(daemon.0.is_running());
 }
 
 #[test]
@@ -186,7 +225,7 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
         .map(|number| format!("\"192.0.{}.{} 2001:db8::{number:x}\",\n", number / 250, number % 250))
         .collect();
     let file = format!("[[instance]]\nname = \"many\"\ntype = \"siit\"\neamt = [\n{mappings}]\n");
-    std::fs::write(scene.folder.join("many.toml"), file).unwrap();
+    fs::write(scene.folder.join("many.toml"), file).unwrap();
     scene.stdout("file handle many.toml");
     for line in ["eamt", "eamt --json", "eamt --csv", "eamt --watch 0.1 --json", "help-is-long --help"] {
         let line = line.replace("help-is-long", "pool4");

@@ -3,20 +3,20 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use xlat_control::sync::MESSAGE_MAX;
-use xlat_control::{Client, Received};
+use xlat_control::{Client, ClientError, Received};
 
-use super::fail::Fail;
-use super::session::PAUSE;
-
+/// How long nothing is tried after the daemon has gone.
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of datagrams that may wait to be read, if the host allows so many.
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// Messages that may wait for the daemon.
@@ -26,24 +26,24 @@ const INVALID: i32 = 22;
 
 /// What the command line or the files of `joold` say. What is not given is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Proxy {
-    pub(super) group: Option<String>,
-    pub(super) port: Option<String>,
-    pub(super) device_in: Option<String>,
-    pub(super) device_out: Option<String>,
-    pub(super) ttl: u32,
-    pub(super) statistics: Option<Statistics>,
+pub(crate) struct Proxy {
+    pub(crate) group: Option<String>,
+    pub(crate) port: Option<String>,
+    pub(crate) device_in: Option<String>,
+    pub(crate) device_out: Option<String>,
+    pub(crate) ttl: u32,
+    pub(crate) statistics: Option<Statistics>,
 }
 
 /// Where counters are given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statistics {
-    address: String,
-    port: String,
+pub(crate) struct Statistics {
+    pub(crate) address: String,
+    pub(crate) port: String,
 }
 
 impl Statistics {
-    pub(super) fn new(address: Option<String>, port: Option<String>) -> Self {
+    pub(crate) fn new(address: Option<String>, port: Option<String>) -> Self {
         Self {
             address: address.unwrap_or_else(|| "::".to_owned()),
             port: port.unwrap_or_else(|| "6401".to_owned()),
@@ -52,66 +52,21 @@ impl Statistics {
 }
 
 impl Proxy {
-    fn port(&self) -> &str {
+    pub(crate) fn port(&self) -> &str {
         self.port.as_deref().unwrap_or("6400")
     }
 
-    /// What is printed at the start.
-    fn describe(&self, instance: &str) -> String {
-        let unset = |text: &Option<String>| text.clone().unwrap_or_else(|| "(null)".to_owned());
-        let mut text = format!(
-            "Config:\n  mod.instance: {instance}\n  net.mcast.addr: {}\n  net.mcast.port: {}\n  net.dev.in: {}\n  \
-             net.dev.out: {}\n  net.ttl: {}\n",
-            unset(&self.group),
-            self.port(),
-            unset(&self.device_in),
-            unset(&self.device_out),
-            self.ttl
-        );
-        if let Some(Statistics { address, port }) = &self.statistics {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "  stats.addr: {address}\n  stats.port: {port}");
-        }
-        text.push_str("\nFrom here on output goes to syslog,\nas joold.\n");
-        text.push_str("-----------------------------------\n");
-        text
-    }
-
-    /// Carries messages for ever, or says why it cannot begin.
-    pub(super) async fn run(
-        &self,
-        client: &Client,
-        instance: &str,
-        out: &mut impl Write,
-    ) -> Result<(), Fail> {
-        let said = out.write_all(self.describe(instance).as_bytes()).and_then(|()| out.flush());
-        said.or_else(super::execute::closed)?;
-        let sockets = Sockets::open(self).map_err(|trouble| {
-            log(Severity::Error, &trouble.what);
-            let code = u8::try_from(trouble.code.rem_euclid(256)).unwrap_or(1);
-            let stderr = format!("joold error: {} (See syslog)\n", trouble.code);
-            Fail { stderr, code, ..Fail::default() }
-        })?;
-        let received = client.messages(instance).await?;
-        log(
-            Severity::Info,
-            &format!("carrying sessions of instance {instance} to and from {}", sockets.group),
-        );
-        let counts = Counts::default();
-        tokio::join!(
-            outward(client, instance, received, &sockets, &counts),
-            inward(client, instance, &sockets.receive, &counts),
-            answer(sockets.statistics.as_ref(), &counts),
-        );
-        Ok(())
+    /// Joins the group.
+    pub(crate) fn open(&self) -> Result<Sockets, Trouble> {
+        Sockets::open(self).inspect_err(|trouble| log(Severity::Error, &trouble.what))
     }
 }
 
 /// Why it cannot begin: errno, or the resolver's negative number.
 #[derive(Debug)]
-struct Trouble {
-    code: i32,
-    what: String,
+pub(crate) struct Trouble {
+    pub(crate) code: i32,
+    pub(crate) what: String,
 }
 
 impl Trouble {
@@ -135,8 +90,9 @@ fn resolve(name: &str, service: &str) -> Result<SocketAddr, Trouble> {
     first.map(|found| found.sockaddr).ok_or_else(|| Trouble::new(INVALID, format!("{name} has no address")))
 }
 
-struct Sockets {
-    group: SocketAddr,
+/// A member of the group.
+pub(crate) struct Sockets {
+    pub(crate) group: SocketAddr,
     receive: UdpSocket,
     send: UdpSocket,
     statistics: Option<UdpSocket>,
@@ -159,6 +115,19 @@ impl Sockets {
             finish(socket)
         });
         Ok(Self { group, receive, send, statistics: statistics.transpose()? })
+    }
+
+    /// Carries messages for ever; an error is that the daemon is not there at the start.
+    pub(crate) async fn carry(&self, client: &Client, instance: &str) -> Result<(), ClientError> {
+        let received = client.messages(instance).await?;
+        log(Severity::Info, &format!("carrying sessions of instance {instance} to and from {}", self.group));
+        let counts = Counts::default();
+        tokio::join!(
+            outward(client, instance, received, self, &counts),
+            inward(client, instance, &self.receive, &counts),
+            answer(self.statistics.as_ref(), &counts),
+        );
+        Ok(())
     }
 }
 
@@ -350,29 +319,6 @@ mod tests {
     fn proxy() -> Proxy {
         let (group, port, device_in, device_out, statistics) = Default::default();
         Proxy { group, port, device_in, device_out, ttl: 1, statistics }
-    }
-
-    #[test]
-    fn the_configuration_is_printed() {
-        let shown = |proxy: &Proxy| proxy.describe("default").lines().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(
-            shown(&proxy())[..8],
-            [
-                "Config:",
-                "  mod.instance: default",
-                "  net.mcast.addr: (null)",
-                "  net.mcast.port: 6400",
-                "  net.dev.in: (null)",
-                "  net.dev.out: (null)",
-                "  net.ttl: 1",
-                ""
-            ]
-        );
-        let statistics = Some(Statistics::new(None, Some("7000".to_owned())));
-        let full = Proxy { group: Some("ff08::1".to_owned()), statistics, ttl: 4, ..proxy() };
-        let lines = shown(&full);
-        assert_eq!(lines[2], "  net.mcast.addr: ff08::1");
-        assert_eq!(lines[6..9], ["  net.ttl: 4", "  stats.addr: ::", "  stats.port: 7000"]);
     }
 
     #[tokio::test]
