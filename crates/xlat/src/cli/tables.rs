@@ -360,7 +360,7 @@ pub(crate) enum SessionOperation {
     #[command(
         after_help = "Takes the option ss-enabled, on each of them; docs/session-sync.md says the rest. Ctrl-C ends it.\n\nExamples:\n  xlat session proxy ff08::db8:64:64 --port 6464 --device-in eth2 --device-out eth2\n  xlat session proxy 239.64.0.1 --device-in 192.0.2.1 --device-out 192.0.2.1"
     )]
-    Proxy(SessionProxy),
+    Proxy(Box<SessionProxy>),
     /// Tell the others all sessions that there are, for one that has just come up
     #[command(after_help = "Examples:\n  xlat session advertise")]
     Advertise(To),
