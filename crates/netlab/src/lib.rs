@@ -20,6 +20,7 @@
 
 mod background;
 mod namespace;
+pub mod scenes;
 mod wire;
 
 use std::ffi::OsString;

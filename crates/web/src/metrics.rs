@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelValue, EncodeMetric as _,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelValue, EncodeMetric,
     LabelValueEncoder,
 };
 use prometheus_client::metrics::MetricType;
@@ -104,15 +104,8 @@ impl Out<'_> {
         unit: Option<&Unit>,
         rows: impl IntoIterator<Item = Row<V>>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in rows {
-            let value = ConstCounter::new(value);
-            if labels.is_empty() {
-                return value.encode(family);
-            }
-            value.encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let rows = rows.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.family(name, help, unit, MetricType::Counter, rows)
     }
 
     fn gauge<V: EncodeGaugeValue + Copy>(
@@ -122,9 +115,20 @@ impl Out<'_> {
         unit: Option<&Unit>,
         rows: impl IntoIterator<Item = Row<V>>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        let rows = rows.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        self.family(name, help, unit, MetricType::Gauge, rows)
+    }
+
+    fn family<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        kind: MetricType,
+        rows: impl Iterator<Item = Row<M>>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, kind)?;
         for (labels, value) in rows {
-            let value = ConstGauge::new(value);
             if labels.is_empty() {
                 return value.encode(family);
             }

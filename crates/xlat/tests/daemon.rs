@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use xlat_netlab::{Background, Namespace, Wire, unavailable};
+use xlat_netlab::{Background, Namespace, Wire, scenes, unavailable};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const READY: &str = "xlat is ready";
@@ -39,17 +39,7 @@ impl Scene {
         }
         let folder = std::env::temp_dir().join(format!("xlat-daemon-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let (wire, a) = (Wire::new().unwrap(), Namespace::new("A").unwrap());
-        let (t, v) = (Namespace::new("T").unwrap(), Namespace::new("V").unwrap());
-        for (node, addresses) in [
-            (&a, &["2001:db8::8/96"][..]),
-            (&t, &["2001:db8::1/96", "203.0.113.1/24"]),
-            (&v, &["203.0.113.16/24"]),
-        ] {
-            wire.attach(node, "eth0").unwrap();
-            addresses.iter().for_each(|address| node.address("eth0", address).unwrap());
-        }
-        a.ip("route add 64:ff9b::/96 via 2001:db8::1").unwrap();
+        let ([a, t, v], wire) = scenes::one_wire().unwrap();
         let scene = Self { a, t, _v: v, _wire: wire, folder };
         scene.configure(&config("\"203.0.113.2\""));
         Some(scene)

@@ -6,15 +6,17 @@ mod control;
 mod counters;
 mod data_path;
 mod events;
+mod follow;
 mod kernel;
 mod leftovers;
 mod observe;
 mod service;
+mod setup;
 pub(crate) mod snapshot;
 mod sync;
 mod web;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,10 +26,10 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
-use xlat_config::{Config, Diagnostic, Hint, Loaded, Severity, load_file};
+use xlat_config::{Config, Hint, load_file};
 use xlat_control::events::What as Happened;
 use xlat_control::{About, Edit, Error};
-use xlat_engine::{Engine, EngineOptions, Routes};
+use xlat_engine::{Engine, EngineOptions};
 use xlat_linux::datapath::{WorkerOptions, Workers};
 use xlat_linux::netlink::watch::{HostAddresses, Watcher};
 use xlat_linux::netlink::{self, Host, HostPlan, RouteChanges, Warning};
@@ -47,6 +49,7 @@ use kernel::Kernel;
 use leftovers::{FreshPins, Unfinished, end_kernel, end_other, open_device, take_over};
 use observe::{Observer, Subject};
 use service::{PULSE, Service};
+use setup::{check, log_findings, plan, read, secret};
 use snapshot::Snapshot;
 use sync::Sync;
 use web::Outside;
@@ -401,113 +404,9 @@ impl Daemon {
         changed
     }
 
-    /// Adapts to interfaces and addresses that came or went. Fails if our own device did: renamed, or moved to another
-    /// namespace, it no longer is where the routes and rules say.
-    async fn host_changed(&mut self) -> Outcome {
-        let addresses = self.addresses.borrow_and_update().clone();
-        let device = &self.config.device.name;
-        if addresses.interface(device).is_none() {
-            return Err(Failure::new(format!(
-                "the device \"{device}\" is gone: deleted, renamed or moved by somebody else; start again to make it anew"
-            )));
-        }
-        tracing::debug!("addresses or interfaces of this host have changed");
-        self.engine.set_host(host::own_addresses(&addresses));
-        if let Err(failure) = self.follow_host(&addresses) {
-            tracing::error!("cannot follow this host's addresses: {failure}");
-        }
-        // Not every route that goes with an interface is told of.
-        self.tell_kernel(|kernel, _| kernel.forget_routes());
-        self.set_host_up_again().await;
-        Ok(())
-    }
-
-    /// Makes what the host lacks, and takes back what it needs no more.
-    async fn set_host_up_again(&mut self) {
-        let plan = plan(&self.config, &self.addresses.borrow(), self.state_dir.as_deref());
-        match self.host.update(plan).await {
-            Ok(()) => self.warn(),
-            Err(error) => tracing::error!("cannot adapt to this host as it is now: {}", with_causes(&error)),
-        }
-    }
-
-    fn warn(&mut self) {
-        let shares = |warning: &Warning| match (warning, &self.kernel) {
-            (Warning::OwnAddress(address), Ok(kernel)) => kernel.shares(*address),
-            _other => false,
-        };
-        for warning in self.host.warnings() {
-            if !self.warned.contains(warning) && !shares(warning) {
-                tracing::warn!("{warning}");
-            }
-        }
-        self.warned = self.host.warnings().to_vec();
-    }
-
     fn log_counters(&self) {
         for line in counters::table(&self.engine, &self.workers).lines() {
             tracing::info!("{line}");
-        }
-    }
-
-    /// What flows remember of their ways holds no longer; another address may be the one to go out by.
-    async fn routes_changed(&mut self) {
-        let changes = *self.routes.borrow_and_update();
-        let before = std::mem::replace(&mut self.routes_seen, changes);
-        if changes.metrics != before.metrics {
-            self.tell_route_mtus().await;
-        }
-        if changes.deleted != before.deleted {
-            self.set_host_up_again().await;
-        }
-        self.tell_rules().await;
-        let addresses = self.addresses.borrow().clone();
-        if kernel::implicit(&self.config, &addresses).is_some()
-            && let Err(failure) = self.follow_host(&addresses)
-        {
-            tracing::error!("cannot follow this host's address: {failure}");
-        }
-        self.tell_kernel(|kernel, _| kernel.forget_routes());
-    }
-
-    /// Tells the kernel which routes have an MTU of their own.
-    async fn tell_route_mtus(&self) {
-        let Ok(kernel) = &self.kernel else { return };
-        let told = match netlink::route_mtus4().await {
-            Ok(mtus) => kernel.set_route_mtus(&mtus),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(failure) = told {
-            tracing::error!("the kernel does not know the MTUs of routes: {failure}");
-        }
-    }
-
-    /// Tells the kernel what the host routes by besides destinations.
-    async fn tell_rules(&self) {
-        let Ok(kernel) = &self.kernel else { return };
-        let told = match netlink::routed_by().await {
-            Ok(by) => kernel.set_routed_by(by),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(failure) = told {
-            tracing::error!("the kernel does not know what packets are routed by: {failure}");
-        }
-    }
-
-    /// Tells engine and kernel of the host as it is.
-    fn follow_host(&mut self, addresses: &HostAddresses) -> Outcome {
-        self.engine.set_implicit(kernel::implicit(&self.config, addresses))?;
-        match &mut self.kernel {
-            Ok(kernel) => kernel.apply(&self.config, addresses, &self.engine),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn tell_kernel(&self, tell: impl FnOnce(&Kernel, &Self) -> Outcome) {
-        if let Ok(kernel) = &self.kernel
-            && let Err(failure) = tell(kernel, self)
-        {
-            tracing::error!("the kernel does not follow: {failure}");
         }
     }
 
@@ -570,63 +469,4 @@ impl Signals {
             counters: signal(SignalKind::user_defined1())?,
         })
     }
-}
-
-/// Reads a configuration; what is found is logged.
-fn read(path: &Path) -> Outcome<Loaded> {
-    let loaded = load_file(path, &Hint::default()).map_err(|diagnostics| {
-        log_findings(&diagnostics.list);
-        Failure::new(format!("{} has errors", path.display()))
-    })?;
-    log_findings(&loaded.warnings.list);
-    Ok(loaded)
-}
-
-/// Checks it against the host; `no_sharing` says why the host's own addresses cannot be in pool4, if they cannot.
-fn check(loaded: &Loaded, addresses: &HostAddresses, no_sharing: Option<&String>) -> Outcome {
-    let found = host::check(loaded, addresses, no_sharing.map(String::as_str));
-    log_findings(&found);
-    if host::has_errors(&found) {
-        return Err(Failure::new("the configuration cannot be used on this host"));
-    }
-    Ok(())
-}
-
-fn log_findings(found: &[Diagnostic]) {
-    for diagnostic in found {
-        for line in diagnostic.to_string().lines() {
-            match diagnostic.severity {
-                Severity::Error => tracing::error!("{line}"),
-                Severity::Warning => tracing::warn!("{line}"),
-            }
-        }
-    }
-}
-
-/// What the host has to look like.
-fn plan(config: &Config, addresses: &HostAddresses, state_dir: Option<&Path>) -> HostPlan {
-    let device = &config.device;
-    let needed = Routes::of(config, &host::connected(addresses, &device.name));
-    let mut plan = HostPlan::new(device.name.clone());
-    plan.routes = needed.routes;
-    plan.proxied4 = needed.proxied4;
-    plan.proxied6 = needed.proxied6;
-    plan.proxy_interface = device.proxy_interface.clone();
-    // A host does not become a router because a daemon waits there for something to do.
-    plan.forwarding = !config.instances.is_empty();
-    if let Some(folder) = state_dir {
-        plan.journal_directory = folder.to_owned();
-    }
-    plan
-}
-
-/// A key that nobody knows.
-fn secret() -> Outcome<[u8; 16]> {
-    let mut secret = [0; 16];
-    let mut filled = 0;
-    while let Some(rest) = secret.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Failure::doing("the kernel gives no random numbers", &error))?;
-    }
-    Ok(secret)
 }

@@ -1,6 +1,8 @@
 //! Several translators: one after the other (464XLAT, RFC 6877), side by side in namespaces, and several instances in one
 //! daemon.
 
+use xlat_netlab::scenes;
+
 use crate::lab::{Xlat, cable, forward, nat64, nodes, routes, skipped};
 use crate::programs::{answers, iperf, ping, traceroute};
 use crate::sockets::{download, exchange, udp};
@@ -84,16 +86,7 @@ fn two_nat64s_in_namespaces() {
     if skipped() {
         return;
     }
-    let [t, blue, red] = nodes(["T", "blue", "red"]);
-    cable(
-        (&t, "to_blue", &["2001:db8:1::8/96", "192.0.2.8/24"]),
-        (&blue, "to_world1", &["2001:db8:1::1/96", "192.0.2.1/24"]),
-    );
-    cable(
-        (&t, "to_red", &["2001:db8:2::8/96", "203.0.113.8/24"]),
-        (&red, "to_world2", &["2001:db8:2::1/96", "203.0.113.1/24"]),
-    );
-    routes(&t, &["2001:db8:64::/96 via 2001:db8:1::1", "2001:db8:46::/96 via 2001:db8:2::1"]);
+    let [t, blue, red] = scenes::two_translators().unwrap();
     let in_blue = Xlat::nat64(&blue, "2001:db8:64::/96", "192.0.2.2");
     let in_red = Xlat::nat64(&red, "2001:db8:46::/96", "203.0.113.2");
     for (target, mask) in

@@ -1,8 +1,8 @@
 //! What happens around a running daemon: interfaces and addresses come and go, firewalls look on, the host itself uses it.
 
-use xlat_netlab::Namespace;
+use xlat_netlab::{Namespace, scenes};
 
-use crate::lab::{Xlat, cable, eventually, nat64, no_fast_path, nodes, routes, skipped};
+use crate::lab::{Xlat, cable, eventually, nat64, no_fast_path, skipped};
 use crate::programs::{answers, ping, ping_with};
 use crate::sockets::{download, exchange, udp};
 
@@ -10,17 +10,9 @@ const V: &str = "64:ff9b::203.0.113.16";
 
 /// A and V on either side of T, which translates.
 fn scene() -> ([Namespace; 3], Xlat) {
-    let [a, t, v] = hosts();
+    let [a, t, v] = scenes::two_cables().unwrap();
     let xlat = Xlat::nat64(&t, "64:ff9b::/96", "203.0.113.2");
     ([a, t, v], xlat)
-}
-
-fn hosts() -> [Namespace; 3] {
-    let [a, t, v] = nodes(["A", "T", "V"]);
-    cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
-    cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
-    routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
-    [a, t, v]
 }
 
 #[test]
@@ -91,7 +83,7 @@ fn routes_and_rules_that_others_delete_come_back() {
     if skipped() {
         return;
     }
-    let [a, t, _v] = hosts();
+    let [a, t, _v] = scenes::two_cables().unwrap();
     // Without the kernel's part nothing passes but by routes, and rules keep packets from going round.
     let config = nat64("64:ff9b::/96", "203.0.113.2") + "[fast-path]\nenabled = false\n";
     let xlat = Xlat::start(&t, &config);
@@ -126,7 +118,7 @@ fn firewall_rules_see_both_sides() {
     if skipped() {
         return;
     }
-    let [a, t, v] = hosts();
+    let [a, t, v] = scenes::two_cables().unwrap();
     // Also what the kernel translates by itself, if it is told to.
     let config = nat64("64:ff9b::/96", "203.0.113.2").replace("type =", "output = \"stack\"\ntype =");
     let xlat = Xlat::start(&t, &config);
@@ -178,7 +170,7 @@ fn packets_that_would_go_round_are_refused() {
     if skipped() {
         return;
     }
-    let [a, t, _v] = hosts();
+    let [a, t, _v] = scenes::two_cables().unwrap();
     let config = "[[instance]]\nname = \"siit\"\ntype = \"siit\"\n\
                   eamt = [\"198.51.100.0/24 2001:db8:0:0::/120\"]\nroutes = [\"192.0.2.0/24\"]\n\
                   [instance.global]\npool6 = \"64:ff9b::/96\"\n";

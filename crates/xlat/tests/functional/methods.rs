@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
-use xlat_netlab::Namespace;
+use xlat_netlab::{Namespace, scenes};
 
-use crate::lab::{Xlat, cable, nodes, routes, skipped};
+use crate::lab::{Xlat, skipped};
 use crate::programs::{answers, ping};
 use crate::sockets::{exchange, udp, within};
 
@@ -34,10 +34,7 @@ fn what_the_api_answers_holds_for_the_next_packet() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nodes(["A", "T", "V"]);
-    cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
-    cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
-    routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
+    let [a, t, v] = scenes::two_cables().unwrap();
     let _xlat = Xlat::start(&t, "");
     let target = "64:ff9b::203.0.113.16";
     assert!(!answers(&a, target));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use xlat_netlab::{Namespace, Wire};
+use xlat_netlab::{Namespace, Wire, scenes};
 
 use crate::lab::{Xlat, cable, nodes, routes, skipped};
 use crate::programs::{answers, iperf, ping, ping_with, traceroute};
@@ -28,10 +28,7 @@ fn two_interfaces() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nodes(["A", "T", "V"]);
-    cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
-    cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
-    routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
+    let [a, t, v] = scenes::two_cables().unwrap();
     let mut xlat = Xlat::nat64(&t, POOL6, MASK);
     client(&a, &v);
     assert_eq!(xlat.counter("nat64 ICMP BIB entries").min(1), 1);

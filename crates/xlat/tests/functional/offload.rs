@@ -3,9 +3,9 @@
 use std::net::UdpSocket;
 
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
-use xlat_netlab::Namespace;
+use xlat_netlab::{Namespace, scenes};
 
-use crate::lab::{Xlat, cable, nodes, routes, skipped};
+use crate::lab::{Xlat, skipped};
 use crate::programs::iperf;
 use crate::sockets::{mapped, pattern, udp};
 
@@ -44,10 +44,7 @@ fn with_and_without() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nodes(["A", "T", "V"]);
-    cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
-    cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
-    routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
+    let [a, t, v] = scenes::two_cables().unwrap();
     let mut xlat = Xlat::nat64(&t, "64:ff9b::/96", "203.0.113.2");
     let everywhere = [(&a, "eth0"), (&t, "eth0"), (&t, "eth1"), (&v, "eth0")];
     let mut read = 0;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 
-use xlat_netlab::Namespace;
+use xlat_netlab::{Namespace, scenes};
 
-use crate::lab::{Xlat, cable, eventually, no_fast_path, nodes, routes, skipped};
+use crate::lab::{Xlat, eventually, no_fast_path, skipped};
 use crate::programs::{iperf, ping};
 use crate::sockets::{exchange, udp, within};
 
@@ -18,10 +18,7 @@ fn watched(listen: &str) -> String {
 
 /// A client, the translator and a server.
 fn scene() -> [Namespace; 3] {
-    let [a, t, v] = nodes(["A", "T", "V"]);
-    cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
-    cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
-    routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
+    let [a, t, v] = scenes::two_cables().unwrap();
     t.ip("link set lo up").unwrap();
     [a, t, v]
 }

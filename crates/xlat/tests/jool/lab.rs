@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use xlat_netlab::{Background, Namespace, Wire, search_path, unavailable};
+use xlat_netlab::{Background, Namespace, Wire, scenes, search_path, unavailable};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -135,17 +135,7 @@ impl Scene {
         if skipped() {
             return None;
         }
-        let (wire, a) = (Wire::new().unwrap(), Namespace::new("A").unwrap());
-        let (t, v) = (Namespace::new("T").unwrap(), Namespace::new("V").unwrap());
-        for (node, addresses) in [
-            (&a, &["2001:db8::8/96"][..]),
-            (&t, &["2001:db8::1/96", "203.0.113.1/24"]),
-            (&v, &["203.0.113.16/24"]),
-        ] {
-            wire.attach(node, "eth0").unwrap();
-            addresses.iter().for_each(|address| node.address("eth0", address).unwrap());
-        }
-        a.ip("route add 64:ff9b::/96 via 2001:db8::1").unwrap();
+        let ([a, t, v], wire) = scenes::one_wire().unwrap();
         Some(Self { a, t, v, folder: Folder::new(name), _wire: wire })
     }
 

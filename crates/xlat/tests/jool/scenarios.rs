@@ -2,7 +2,7 @@
 //! page's, and what the nodes see is looked at. `modprobe` is a name for the daemon's start here. The iptables rules of that variant
 //! are left out: routes bring the packets.
 
-use xlat_netlab::{Namespace, Wire};
+use xlat_netlab::{Namespace, Wire, scenes};
 
 use crate::lab::{Daemon, Folder, cable, eventually, forward, nodes, routes, skipped};
 use crate::programs::{answers, fetch, hops, ping, serve};
@@ -73,22 +73,13 @@ fn s02_explicit_address_mappings() {
     ping(&a, "2001:db8:4::10", "2001:db8:4::10", 63);
 }
 
-/// A - T - V with T's addresses on two interfaces.
-fn nat64_nodes() -> [Namespace; 3] {
-    let [a, t, v] = nodes(["A", "T", "V"]);
-    cable((&a, "eth0", &["2001:db8::8/96"]), (&t, "eth0", &["2001:db8::1/96"]));
-    cable((&v, "eth0", &["203.0.113.16/24"]), (&t, "eth1", &["203.0.113.1/24"]));
-    routes(&a, &["64:ff9b::/96 via 2001:db8::1"]);
-    [a, t, v]
-}
-
 /// 3. Stateful NAT64 with an empty pool4: T's own address and the ports from 61001 on. 18. Its log lines.
 #[test]
 fn s03_stateful_nat64_and_s18_its_log() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nat64_nodes();
+    let [a, t, v] = scenes::two_cables().unwrap();
     let at_v = serve(&v);
     let folder = Folder::new("s03");
     let mut daemon =
@@ -207,7 +198,7 @@ fn s05_addresses_from_a_dns64() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nat64_nodes();
+    let [a, t, v] = scenes::two_cables().unwrap();
     v.address("eth0", "2001:db8:5::16/64").unwrap();
     t.address("eth1", "2001:db8:5::1/64").unwrap();
     routes(&a, &["2001:db8:5::/64 via 2001:db8::1"]);
@@ -348,16 +339,7 @@ fn s12_several_nat64s_in_namespaces() {
     if skipped() {
         return;
     }
-    let [t, blue, red] = nodes(["T", "blue", "red"]);
-    cable(
-        (&t, "to_blue", &["2001:db8:1::8/96", "192.0.2.8/24"]),
-        (&blue, "to_world1", &["2001:db8:1::1/96", "192.0.2.1/24"]),
-    );
-    cable(
-        (&t, "to_red", &["2001:db8:2::8/96", "203.0.113.8/24"]),
-        (&red, "to_world2", &["2001:db8:2::1/96", "203.0.113.1/24"]),
-    );
-    routes(&t, &["2001:db8:64::/96 via 2001:db8:1::1", "2001:db8:46::/96 via 2001:db8:2::1"]);
+    let [t, blue, red] = scenes::two_translators().unwrap();
     let folder = Folder::new("s12");
     let in_blue = play(&folder, &blue, "jool instance add --netfilter --pool6 2001:db8:64::/96");
     let _in_red = play(&folder, &red, "jool instance add --netfilter --pool6 2001:db8:46::/96");
@@ -398,7 +380,7 @@ fn s13_part_of_an_own_address() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nat64_nodes();
+    let [a, t, v] = scenes::two_cables().unwrap();
     let (at_v, at_t) = (serve(&v), serve(&t));
     let folder = Folder::new("s13");
     let daemon = play(
@@ -428,7 +410,7 @@ fn s14_marks() {
     if skipped() || xlat_netlab::missing_programs(&["nft"]) == ["nft"] {
         return;
     }
-    let [a, t, v] = nat64_nodes();
+    let [a, t, v] = scenes::two_cables().unwrap();
     for address in ["2001:db8::22/96", "2001:db8::33/96"] {
         a.address("eth0", address).unwrap();
     }
@@ -480,7 +462,7 @@ fn s15_port_forwarding() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nat64_nodes();
+    let [a, t, v] = scenes::two_cables().unwrap();
     a.address("eth0", "2001:db8::3/96").unwrap();
     routes(&v, &["192.0.2.4/32 via 203.0.113.1"]);
     let at_a = serve(&a);
@@ -506,7 +488,7 @@ fn s16_persistence() {
     if skipped() {
         return;
     }
-    let [a, t, v] = nat64_nodes();
+    let [a, t, v] = scenes::two_cables().unwrap();
     let folder = Folder::new("s16");
     std::fs::write(
         folder.path().join("jool.conf"),
