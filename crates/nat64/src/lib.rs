@@ -14,6 +14,7 @@ mod ahead;
 mod announce;
 mod events;
 mod fifo;
+mod give_way;
 mod hash;
 mod inbound;
 mod index;

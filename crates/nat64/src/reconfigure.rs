@@ -2,6 +2,7 @@
 //! that left the configuration go, new ones come (spec: pool4 and BIB operations cascade).
 
 use crate::events::Events;
+use crate::give_way::give_way;
 use crate::policy::{Policy, StaticEntry};
 use crate::shard::{Env, Shard};
 use crate::tables::{Tables, WALK_AT_ONCE};
@@ -39,6 +40,7 @@ impl Tables {
     fn cascade(&self, at: usize, new: &Policy, events: &mut dyn Events) {
         let mut slot = 0;
         loop {
+            give_way();
             let (mut shard, mut env) = self.enter(at, new, Instant(0), events);
             let end = shard.records.bib.end();
             let stop = end.min(slot + WALK_AT_ONCE);
@@ -62,6 +64,7 @@ impl Tables {
     fn review(&self, at: usize, new: &Policy, keep: bool, events: &mut dyn Events) {
         let mut position = 0;
         loop {
+            give_way();
             let (mut shard, mut env) = self.enter(at, new, Instant(0), events);
             let end = shard.records.positions();
             let stop = end.min(position + WALK_AT_ONCE);

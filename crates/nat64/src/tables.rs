@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::ageing::{patience, tick};
 use crate::events::{BibInfo, Events, SessionInfo};
+use crate::give_way::give_way;
 use crate::hash::Hasher;
 use crate::policy::Policy;
 use crate::portmap::Handle;
@@ -134,6 +135,7 @@ impl Tables {
             ..Gauges::default()
         };
         for shard in &self.shards {
+            give_way();
             let shard = shard.0.lock();
             let (bib, sessions) = shard.counts();
             let made = shard.sessions_made();
@@ -200,6 +202,7 @@ impl Tables {
         let enough = out.len().saturating_add(count.max(1));
         let mut cursor = from;
         while let Some(shard) = self.shards.get(cursor.shard) {
+            give_way();
             let shard = shard.0.lock();
             let end = end(&shard);
             let stop = end.min(cursor.slot.saturating_add(WALK_AT_ONCE));
