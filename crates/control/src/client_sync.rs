@@ -64,7 +64,7 @@ impl Received {
     /// # Errors
     ///
     /// [`ClientError::Broken`].
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {
             if let Some(message) = self.frames.take().map_err(broken)? {
                 return Ok(Some(message));

@@ -1,5 +1,5 @@
-//! `/v1/events`: what happens in a daemon, as it happens: mappings and sessions that come and go (where `logging-bib` and
-//! `logging-session` ask for it), instances, reloads, trouble. The same objects are the lines of a log in the form `json`.
+//! `/v1/events`: what happens in a daemon, as it happens: mappings and sessions that come and go, instances, reloads, trouble.
+//! The same objects are the lines of a log in the form `json`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -208,6 +208,21 @@ impl Sink {
         }
     }
 
+    /// Whether it wants to hear of flows.
+    #[must_use]
+    pub fn wants_flows(&self) -> bool {
+        const FLOWS: [What; 4] =
+            [What::BibCreated, What::BibRemoved, What::SessionCreated, What::SessionRemoved];
+        self.wanted.kinds.as_ref().is_none_or(|kinds| FLOWS.iter().any(|flow| kinds.contains(flow)))
+    }
+
+    /// Tells that events about flows did not even come here.
+    pub fn missed_flows(&self, count: u64) {
+        if count > 0 && self.wants_flows() {
+            self.lost.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the reader has gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -216,6 +231,12 @@ impl Sink {
 }
 
 impl Source {
+    /// Events that it could not be told of, since the last ones that it was.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// What has come meanwhile, at least one and no more than may wait; `None` when the daemon ends.
     async fn next(&mut self) -> Option<Vec<Arc<Event>>> {
         let mut events = vec![self.queue.recv().await?];
@@ -238,7 +259,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
 }
 
 /// What happens in the daemon, as it happens, until the client goes.
-#[utoipa::path(get, path = "/v1/events", tag = "daemon", params(EventQuery), responses(
+#[utoipa::path(get, path = "/v1/events", tag = "streams", params(EventQuery), responses(
     (status = OK, description = "Lines", content_type = "application/x-ndjson", body = Event)
 ))]
 async fn events(State(shared): State<App>, Asked(query): Asked<EventQuery>) -> Result<Response, Error> {

@@ -1,6 +1,8 @@
 //! `.../synchronisation`: how proxies between translators get and bring messages about sessions (`sync.rs`). Both are streams
 //! without end.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -13,7 +15,7 @@ use crate::api::Counter;
 use crate::error::Error;
 use crate::extract::{InPath, Named};
 use crate::routes::Routes;
-use crate::server::App;
+use crate::server::{App, walk};
 use crate::sync::Frames;
 
 /// What a daemon shares with other translators.
@@ -74,7 +76,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
 
 /// Messages about sessions for other translators, as they become due: each with its length in four bytes before it.
 #[utoipa::path(
-    get, path = "/v1/instances/{translator}/{name}/synchronisation", tag = "synchronisation", params(Named),
+    get, path = "/v1/instances/{translator}/{name}/synchronisation", tag = "streams", params(Named),
     responses((status = OK, description = "Messages", content_type = "application/octet-stream", body = Vec<u8>))
 )]
 async fn send(State(shared): State<App>, InPath(named): InPath<Named>) -> Result<Response, Error> {
@@ -103,9 +105,15 @@ async fn receive(
     let mut frames = Frames::default();
     while let Some(piece) = pieces.next().await {
         frames.push(&piece.map_err(|why| Error::unreadable(&why))?);
-        while let Some(message) = frames.take().map_err(|why| Error::unreadable(&why))? {
-            shared.daemon.peers().receive(&named.name, &message)?;
-        }
+        // What a message does takes as long as it has sessions: not on the thread that answers everybody.
+        let (shared, name) = (Arc::clone(&shared), named.name.clone());
+        frames = walk(move || {
+            while let Some(message) = frames.take().map_err(|why| Error::unreadable(&why))? {
+                shared.daemon.peers().receive(&name, &message)?;
+            }
+            Ok::<_, Error>(frames)
+        })
+        .await??;
     }
     Ok(Json(serde_json::json!({})))
 }

@@ -2,7 +2,7 @@
 
 use std::hash::Hasher;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -90,6 +90,8 @@ pub struct Engine {
     last_tick: AtomicU64,
     /// Former configurations that a worker may still look at: large tables must not be freed between two packets.
     former: Mutex<Vec<Arc<Generation>>>,
+    /// Somebody listens to what happens to flows.
+    heard: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -113,6 +115,7 @@ impl Engine {
             earlier: Mutex::default(),
             last_tick: AtomicU64::new(0),
             former: Mutex::default(),
+            heard: Arc::default(),
         }))
     }
 
@@ -182,6 +185,14 @@ impl Engine {
         new.settle(&old);
         self.put_by(old);
         Ok(())
+    }
+
+    /// To be set while somebody listens to what happens to flows: workers give it all to [`Output::log`] then, whatever the
+    /// configuration asks to be logged.
+    ///
+    /// [`Output::log`]: crate::Output::log
+    pub fn heard(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.heard)
     }
 
     /// A worker for one more thread.

@@ -12,6 +12,7 @@ use xlat_translate::rfc6052::Pool6;
 use crate::engine::Engine;
 use crate::flows::FlowEvents;
 use crate::instance::Nat64;
+use crate::pipeline::Heard;
 use crate::restore::Restoration;
 use crate::worker::LogEvent;
 
@@ -51,14 +52,16 @@ impl Engine {
         if found.policy.config().announce { Ok(()) } else { Err(NotShared::Disabled) }
     }
 
-    /// Takes over sessions that a translator with `pool6` tells of. `log` is given what the instance's logs are to say.
+    /// Takes over sessions that a translator with `pool6` tells of. `log` is given what [`Output::log`] is.
+    ///
+    /// [`Output::log`]: crate::Output::log
     pub fn synchronise(
         &self,
         instance: &str,
         pool6: Ipv6Net,
         sessions: impl IntoIterator<Item = SessionInfo>,
         now_ms: u64,
-        log: &mut dyn FnMut(LogEvent),
+        log: &mut dyn FnMut(LogEvent, bool),
     ) -> Result<Restoration, NotShared> {
         self.shares(instance)?;
         let _unchanged = self.hold();
@@ -68,9 +71,10 @@ impl Engine {
             return Err(NotShared::OtherPool6(pool6));
         }
         let mut result = Restoration::default();
+        let heard = Heard::new(self.heard());
         for session in sessions {
             let taken = is_possible(nat64, &session) && {
-                let mut events = Logged { events: FlowEvents(nat64), log };
+                let mut events = Logged { events: FlowEvents(nat64), heard: &heard, log };
                 nat64.tables.synchronise(&nat64.policy, &session, Instant(now_ms), &mut events).is_ok()
             };
             result.count(taken);
@@ -98,19 +102,20 @@ fn is_possible(nat64: &Nat64, session: &SessionInfo) -> bool {
 /// Passes on what concerns the kernel, and what the logs are to say.
 struct Logged<'a> {
     events: FlowEvents<'a>,
-    log: &'a mut dyn FnMut(LogEvent),
+    heard: &'a Heard,
+    log: &'a mut dyn FnMut(LogEvent, bool),
 }
 
 impl Events for Logged<'_> {
     fn bib_created(&mut self, entry: &BibInfo) {
-        if self.events.0.log_bib {
-            (self.log)(LogEvent::BibCreated(*entry));
+        if let Some(to_log) = self.heard.wants(self.events.0.log_bib) {
+            (self.log)(LogEvent::BibCreated(*entry), to_log);
         }
     }
 
     fn session_created(&mut self, session: &SessionInfo) {
-        if self.events.0.log_sessions {
-            (self.log)(LogEvent::SessionCreated(*session));
+        if let Some(to_log) = self.heard.wants(self.events.0.log_sessions) {
+            (self.log)(LogEvent::SessionCreated(*session), to_log);
         }
     }
 

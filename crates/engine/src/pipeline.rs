@@ -27,7 +27,7 @@ use crate::origin::Origin;
 use crate::reason::{Pipeline, Reason, Verdict};
 use crate::worker::{Output, Tools};
 
-pub(crate) use stateful::Recorder;
+pub(crate) use stateful::{Heard, Recorder};
 
 /// Index of the loopback interface, in every network namespace.
 const LOOPBACK: u32 = 1;

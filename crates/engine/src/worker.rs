@@ -19,7 +19,7 @@ use crate::identification::Identifications;
 use crate::ledger::Pen;
 use crate::limiter::{Limiter, Rate};
 use crate::origin::Origin;
-use crate::pipeline::{self, Context, Recorder};
+use crate::pipeline::{self, Context, Heard, Recorder};
 use crate::random::Random;
 use crate::reason::Verdict;
 
@@ -39,8 +39,9 @@ pub trait Output {
         self.send(packet);
     }
 
-    /// Notes a line for the log of `instance`. Called on the packet path: must not block.
-    fn log(&mut self, _instance: &str, _event: LogEvent) {}
+    /// Notes what happened to a flow of `instance`: for its log, if `_to_log`, and in any case for whoever listens. Called on
+    /// the packet path: must not block.
+    fn log(&mut self, _instance: &str, _event: LogEvent, _to_log: bool) {}
 
     /// Notes what is about to become of a packet, where `logging-debug` asks for it. Must not block.
     fn trace(&mut self, _explanation: &Explanation) {}
@@ -50,7 +51,7 @@ pub trait Output {
     fn stopped(&mut self, _packet: &Buffer<'_>, _origin: Origin, _verdict: Verdict) {}
 }
 
-/// What `logging-bib` and `logging-session` ask for.
+/// What `logging-bib` and `logging-session` ask for, or somebody who listens ([`Engine::heard`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEvent {
     /// Traffic made a BIB entry.
@@ -93,7 +94,7 @@ impl Worker {
         let tools = Tools {
             pen,
             now: Instant(0),
-            recorder: Recorder::default(),
+            recorder: Recorder::new(Heard::new(engine.heard())),
             segment: vec![0; room],
             piece: vec![0; room],
             limiter: Limiter::new(seed),

@@ -14,6 +14,7 @@ mod host;
 mod jool;
 mod logging;
 mod run;
+mod session_key;
 mod session_proxy;
 mod start;
 mod status;

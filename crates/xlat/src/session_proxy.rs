@@ -1,12 +1,12 @@
 //! `session proxy`, and `joold` under its old name: carries messages about sessions between the daemon and the other translators
-//! of a multicast group (cli 12.3). It looks into none of them: the daemon at the other end does.
+//! of a multicast group (cli 12.3), sealed where they share a key. It looks into none of them: the daemon at the other end does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,12 +15,16 @@ use tokio::sync::mpsc;
 use xlat_control::sync::MESSAGE_MAX;
 use xlat_control::{Client, ClientError, Received};
 
+use crate::session_key::{Key, Refused, SEAL};
+
 /// How long nothing is tried after the daemon has gone.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of datagrams that may wait to be read, if the host allows so many.
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// Messages that may wait for the daemon.
 const WAITING: usize = 1024;
+/// The same complaint is made once in this time.
+const QUIET: Duration = Duration::from_secs(60);
 /// EINVAL.
 const INVALID: i32 = 22;
 
@@ -32,6 +36,7 @@ pub(crate) struct Proxy {
     pub(crate) device_in: Option<String>,
     pub(crate) device_out: Option<String>,
     pub(crate) ttl: u32,
+    pub(crate) key_file: Option<String>,
     pub(crate) statistics: Option<Statistics>,
 }
 
@@ -96,10 +101,14 @@ pub(crate) struct Sockets {
     receive: UdpSocket,
     send: UdpSocket,
     statistics: Option<UdpSocket>,
+    key: RefCell<Option<Key>>,
+    complained: Cell<Option<Instant>>,
 }
 
 impl Sockets {
     fn open(proxy: &Proxy) -> Result<Self, Trouble> {
+        let read = |file: &String| Key::read(file).map_err(Trouble::io(file));
+        let key = RefCell::new(proxy.key_file.as_ref().map(read).transpose()?);
         let absent = || Trouble::new(INVALID, "the multicast address is mandatory");
         let mut group = resolve(proxy.group.as_deref().ok_or_else(absent)?, proxy.port())?;
         if !group.ip().is_multicast() {
@@ -114,21 +123,64 @@ impl Sockets {
             socket.bind(&address.into()).map_err(Trouble::io("the statistics address"))?;
             finish(socket)
         });
-        Ok(Self { group, receive, send, statistics: statistics.transpose()? })
+        Ok(Self {
+            group,
+            receive,
+            send,
+            statistics: statistics.transpose()?,
+            key,
+            complained: Cell::new(None),
+        })
     }
 
     /// Carries messages for ever; an error is that the daemon is not there at the start.
     pub(crate) async fn carry(&self, client: &Client, instance: &str) -> Result<(), ClientError> {
         let received = client.messages(instance).await?;
         log(Severity::Info, &format!("carrying sessions of instance {instance} to and from {}", self.group));
+        if self.key.borrow().is_none() {
+            let what =
+                "there is no key: anybody on this link can make and end sessions (docs/session-sync.md)";
+            log(Severity::Warning, what);
+        }
         let counts = Counts::default();
         tokio::join!(
             outward(client, instance, received, self, &counts),
-            inward(client, instance, &self.receive, &counts),
-            answer(self.statistics.as_ref(), &counts),
+            inward(client, instance, self, &counts),
+            answer(self, &counts),
         );
         Ok(())
     }
+
+    async fn send(&self, message: &[u8]) -> io::Result<usize> {
+        let sealed = self.key.borrow_mut().as_mut().map(|key| key.seal(message, now_ms()));
+        self.send.send_to(sealed.as_deref().unwrap_or(message), self.group).await
+    }
+
+    /// The message in a datagram, unless it is refused.
+    fn unseal(&self, datagram: &[u8], counts: &Counts) -> Option<Vec<u8>> {
+        let mut key = self.key.borrow_mut();
+        let Some(key) = key.as_mut() else { return Some(datagram.to_vec()) };
+        match key.open(datagram, now_ms()) {
+            Ok(message) => Some(message.to_vec()),
+            Err(why) => {
+                count(&counts.refused, datagram.len());
+                // Networks may send a datagram twice.
+                let worth_a_word =
+                    why != Refused::Again && self.complained.get().is_none_or(|at| at.elapsed() >= QUIET);
+                if worth_a_word {
+                    self.complained.set(Some(Instant::now()));
+                    log(Severity::Warning, &format!("a message is refused: {why}"));
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn socket(group: SocketAddr) -> Result<Socket, Trouble> {
@@ -205,6 +257,7 @@ struct Counts {
     from_daemon: [Cell<u64>; 2],
     received: [Cell<u64>; 2],
     sent: [Cell<u64>; 2],
+    refused: [Cell<u64>; 2],
 }
 
 fn count(counts: &[Cell<u64>; 2], bytes: usize) {
@@ -220,7 +273,7 @@ async fn outward(client: &Client, instance: &str, first: Received, sockets: &Soc
             && let Ok(Some(message)) = messages.next().await
         {
             count(&counts.from_daemon, message.len());
-            match sockets.send.send_to(&message, sockets.group).await {
+            match sockets.send(&message).await {
                 Ok(bytes) => count(&counts.sent, bytes),
                 Err(error) => log(Severity::Error, &format!("a message was not sent: {error}")),
             }
@@ -234,16 +287,17 @@ async fn outward(client: &Client, instance: &str, first: Received, sockets: &Soc
 }
 
 /// From the group to the daemon. What comes while there is none, or too fast for it, is lost.
-async fn inward(client: &Client, instance: &str, group: &UdpSocket, counts: &Counts) {
+async fn inward(client: &Client, instance: &str, sockets: &Sockets, counts: &Counts) {
     let (mut messages, mut bringing) = bring(client, instance);
-    let mut buffer = vec![0; MESSAGE_MAX + 1];
+    let mut buffer = vec![0; MESSAGE_MAX + SEAL + 1];
     loop {
         tokio::select! {
-            arrived = group.recv_from(&mut buffer) => match arrived {
+            arrived = sockets.receive.recv_from(&mut buffer) => match arrived {
                 Ok((length, _)) => {
                     count(&counts.received, length);
+                    let message = buffer.get(..length).and_then(|datagram| sockets.unseal(datagram, counts));
                     // Lost, if there is no room: the next packets of the sessions tell of them again.
-                    let _sent = buffer.get(..length).map(|message| messages.try_send(message.to_vec()));
+                    let _sent = message.map(|message| messages.try_send(message));
                 }
                 Err(error) => {
                     log(Severity::Error, &format!("nothing can be received: {error}"));
@@ -271,8 +325,8 @@ fn bring(client: &Client, instance: &str) -> (mpsc::Sender<Vec<u8>>, tokio::task
 }
 
 /// Gives the counters to whoever sends a datagram.
-async fn answer(socket: Option<&UdpSocket>, counts: &Counts) {
-    let Some(socket) = socket else { return };
+async fn answer(sockets: &Sockets, counts: &Counts) {
+    let Some(socket) = &sockets.statistics else { return };
     let mut question = [0; 16];
     loop {
         let Ok((_, from)) = socket.recv_from(&mut question).await else {
@@ -283,9 +337,12 @@ async fn answer(socket: Option<&UdpSocket>, counts: &Counts) {
             ("KERNEL_SENT", &counts.from_daemon),
             ("NET_RCVD", &counts.received),
             ("NET_SENT", &counts.sent),
+            ("NET_REFUSED", &counts.refused),
         ];
+        // Jool knows the first three.
+        let shown = rows.len() - usize::from(sockets.key.borrow().is_none());
         let mut text = String::new();
-        for (name, [packets, bytes]) in rows {
+        for (name, [packets, bytes]) in rows.into_iter().take(shown) {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name}_PKTS,{}\n{name}_BYTES,{}", packets.get(), bytes.get());
         }
@@ -299,6 +356,7 @@ async fn answer(socket: Option<&UdpSocket>, counts: &Counts) {
 #[derive(Clone, Copy)]
 enum Severity {
     Error = 3,
+    Warning = 4,
     Info = 6,
 }
 
@@ -318,7 +376,7 @@ mod tests {
 
     fn proxy() -> Proxy {
         let (group, port, device_in, device_out, statistics) = Default::default();
-        Proxy { group, port, device_in, device_out, ttl: 1, statistics }
+        Proxy { group, port, device_in, device_out, ttl: 1, key_file: None, statistics }
     }
 
     #[tokio::test]

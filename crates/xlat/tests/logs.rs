@@ -190,3 +190,35 @@ fn syslog_that_is_not_there_loses_lines_and_no_packets() {
     assert!(text.contains(" <30>1 ") && text.contains("(GMT) - Added session 2001:db8::8#"), "{text}");
     end(xlat);
 }
+
+/// Who listens hears of flows though no log wants them; with nobody listening nothing is noted.
+#[test]
+fn readers_hear_of_flows_that_no_log_wants() {
+    let Some(scene) = Scene::build("unlogged") else { return };
+    let to = format!("to = \"file:{}\"\nformat = \"json\"", scene.folder.join("flows.log").display());
+    scene.configure(&to, "");
+    let file = scene.folder.join("xlat.toml");
+    let quiet = fs::read_to_string(&file).unwrap().replace("= true", "= false");
+    fs::write(&file, quiet).unwrap();
+    let mut xlat = scene.start();
+    xlat.wait_for("xlat is ready", LIMIT).unwrap();
+    let command = scene.t.line(&format!("{} events --json", env!("CARGO_BIN_EXE_xlat")));
+    let mut reader = Background::start(&scene.t, "xlat events", command).unwrap();
+    let end_of_patience = Instant::now() + LIMIT;
+    // Until it listens, what happens is not told. Each ping is a session of its own.
+    let heard = loop {
+        scene.pings();
+        if let Ok(heard) = reader.wait_for("session-created", Duration::from_millis(500)) {
+            break heard;
+        }
+        assert!(Instant::now() < end_of_patience, "nothing is heard");
+    };
+    let event: Value = serde_json::from_str(&heard).unwrap();
+    assert_eq!((&event["protocol"], &event["remote6"]["address"]), (&"icmp".into(), &"2001:db8::8".into()));
+    reader.wait_for("bib-created", LIMIT).unwrap();
+    xlat.signal(Signal::HUP).unwrap();
+    reader.wait_for("reloaded", LIMIT).unwrap();
+    eventually("the log", || scene.read("flows.log").contains("reloaded"));
+    assert_eq!(kinds(&scene.read("flows.log")), ["reloaded"], "nothing else is for the log");
+    end(xlat);
+}

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,6 +43,7 @@ struct Translator {
     node: Namespace,
     number: u8,
     folder: PathBuf,
+    key: &'static str,
     daemon: Option<Background>,
     proxy: Option<Background>,
 }
@@ -66,7 +67,7 @@ impl Translator {
         for program in ["xlat", "jool", "joold"] {
             symlink(env!("CARGO_BIN_EXE_xlat"), folder.join(program)).unwrap();
         }
-        Self { node, number, folder, daemon: None, proxy: None }
+        Self { node, number, folder, key: "", daemon: None, proxy: None }
     }
 
     fn output(&self, line: &str) -> Output {
@@ -111,21 +112,57 @@ impl Translator {
         }
         self.stdout("jool global update ss-enabled true");
         self.stdout("jool global update ss-flush-deadline 200");
-        // One of them with Jool's words, the other with ours.
+        self.start_proxy();
+    }
+
+    /// One of them with Jool's words, the other with ours; with the key, if there is one.
+    fn start_proxy(&mut self) {
+        self.proxy = None;
+        let (mut jool, mut ours) = (String::new(), String::new());
+        if !self.key.is_empty() {
+            let file = self.folder.join("key");
+            let options = File::options().create(true).write(true).truncate(true).mode(0o600).open(file);
+            options.unwrap().write_all(self.key.as_bytes()).unwrap();
+            (jool, ours) = ("--net.key-file key".to_owned(), "--key-file key".to_owned());
+        }
         self.proxy = Some(match self.number {
             4 => {
                 let line = format!(
                     "jool -i default session proxy --net.mcast.port 6464 --net.dev.in eth2 --net.dev.out eth2 \
-                     --stats.port 6401 {GROUP}"
+                     --stats.port 6401 {jool} {GROUP}"
                 );
                 self.background(&line, "-----")
             }
             _other => {
-                let line =
-                    format!("xlat session proxy {GROUP} --port 6464 --device-in eth2 --device-out eth2");
+                let line = format!(
+                    "xlat session proxy {GROUP} --port 6464 --device-in eth2 --device-out eth2 --counters-port 6401 {ours}"
+                );
                 self.background(&line, "carrying sessions of NAT64 \"default\"")
             }
         });
+    }
+
+    /// What the proxy counts.
+    fn proxy_counts(&self) -> String {
+        inside(&self.node, || {
+            let socket = UdpSocket::bind("[::1]:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let mut buffer = [0; 512];
+            // It prints first what it is going to do.
+            let ask = |buffer: &mut [u8]| {
+                socket.send_to(b"?", "[::1]:6401").unwrap();
+                socket.recv(buffer).ok()
+            };
+            let length = (0..20).find_map(|_| ask(&mut buffer)).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        })
+    }
+
+    /// Datagrams that it refused.
+    fn refused(&self) -> u64 {
+        let counts = self.proxy_counts();
+        let count = counts.lines().find_map(|line| line.strip_prefix("NET_REFUSED_PKTS,"));
+        count.unwrap().parse().unwrap()
     }
 
     /// Ends it without leaving anything.
@@ -168,7 +205,7 @@ struct Scene {
     two: Translator,
     n6: Namespace,
     n4: Namespace,
-    _wires: [Wire; 3],
+    wires: [Wire; 3],
 }
 
 impl Scene {
@@ -186,7 +223,15 @@ impl Scene {
         n6.address("eth0", "2001:db8::8/96").unwrap();
         four.attach(&n4, "eth0").unwrap();
         n4.address("eth0", "192.0.2.8/24").unwrap();
-        Some(Self { one, two, n6, n4, _wires: wires })
+        Some(Self { one, two, n6, n4, wires })
+    }
+
+    /// A node on the proxies' wire that has no part in them.
+    fn stranger(&self) -> Namespace {
+        let node = Namespace::new("stranger").unwrap();
+        self.wires[2].attach(&node, "eth2").unwrap();
+        node.address("eth2", "2001:db8:ff08::66/96").unwrap();
+        node
     }
 
     /// Which translator n6's packets go to, and n4's.
@@ -326,18 +371,7 @@ fn proxies_say_what_they_do_and_refuse_what_they_cannot() {
     scene.one.start();
     let translator = &scene.one;
     // Whoever asks is told what went through.
-    let answer = inside(&translator.node, || {
-        let socket = UdpSocket::bind("[::1]:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let mut buffer = [0; 512];
-        // It prints first what it is going to do.
-        let ask = |buffer: &mut [u8]| {
-            socket.send_to(b"?", "[::1]:6401").unwrap();
-            socket.recv(buffer).ok()
-        };
-        let length = (0..20).find_map(|_| ask(&mut buffer)).unwrap();
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
-    });
+    let answer = translator.proxy_counts();
     let names: Vec<&str> = answer.lines().map(|line| line.split_once(',').unwrap().0).collect();
     let expected = [
         "KERNEL_SENT_PKTS",
@@ -354,7 +388,10 @@ fn proxies_say_what_they_do_and_refuse_what_they_cannot() {
     )
     .unwrap();
     fs::write(translator.folder.join("mod.json"), "{}").unwrap();
+    fs::write(translator.folder.join("short"), "0123456789").unwrap();
     for (line, code, says) in [
+        ("jool session proxy --net.key-file short ff08::1", 22, "joold error: 22 (See syslog)\n"),
+        ("jool session proxy --net.key-file nosuch ff08::1", 2, "joold error: 2 (See syslog)\n"),
         ("jool session proxy", 22, "joold error: 22 (See syslog)\n"),
         ("jool session proxy --net.mcast.port nosuch ff08::1", 248, "joold error: -8 (See syslog)\n"),
         ("jool session proxy --net.dev.in nosuch ff08::1", 19, "joold error: 19 (See syslog)\n"),
@@ -386,26 +423,62 @@ fn proxies_say_what_they_do_and_refuse_what_they_cannot() {
     translator.stdout("jool joold advertise");
 }
 
+/// A socket that sends to the proxies' wire.
+fn sender(node: &Namespace) -> UdpSocket {
+    let link = node.ip("-o link show eth2").unwrap();
+    let index = link.split(':').next().unwrap().parse().unwrap();
+    inside(node, || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
+        socket.set_multicast_if_v6(index).unwrap();
+        UdpSocket::from(socket)
+    })
+}
+
+/// A message of one UDP session.
+fn by_the_book() -> Vec<u8> {
+    let mut message = b"XLSS\x01\x60\x00\x01".to_vec();
+    message.extend("64:ff9b::".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    message.extend("2001:db8::8".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    message.extend([
+        203, 0, 113, 2, 192, 0, 2, 8, 0, 0, 0x75, 0x30, 0x12, 0x34, 0xf0, 0x00, 0x1b, 0x58, 1, 0, 2, 0,
+    ]);
+    message
+}
+
+#[test]
+fn a_key_keeps_everybody_else_out() {
+    let Some(mut scene) = Scene::build() else { return };
+    (scene.one.key, scene.two.key) =
+        ("a key of the two, and of nobody else", "a key of the two, and of nobody else\n");
+    scene.one.start();
+    scene.two.start();
+    scene.route(4, 4);
+    let mut flows = Flows::open(&scene);
+    flows.exchange("at the first");
+    eventually("told with the key", || !scene.two.sessions("tcp").is_empty());
+    let before = scene.two.counter("JSTAT_JOOLD_PKT_RCVD");
+    assert_eq!((scene.one.refused(), scene.two.refused()), (0, 0));
+    // Somebody on the wire, without the key.
+    sender(&scene.stranger()).send_to(&by_the_book(), (GROUP, 6464)).unwrap();
+    eventually("refused by both", || scene.one.refused() == 1 && scene.two.refused() == 1);
+    assert!(scene.two.counter("JSTAT_JOOLD_PKT_RCVD") >= before);
+    assert!(scene.two.sessions("udp").iter().all(|row| !row.contains(",4660,")));
+    // One with another key hears nothing, and is not heard.
+    scene.two.key = "a key of somebody who has heard that";
+    scene.two.start_proxy();
+    let refused = scene.one.refused();
+    scene.two.stdout("jool session advertise");
+    eventually("another key", || scene.one.refused() > refused);
+}
+
 /// Anybody on the proxies' wire can send: nothing that does not fit gets in, and the daemon and its proxy go on.
 #[test]
 fn rubbish_on_the_wire_changes_nothing() {
     let Some(mut scene) = Scene::build() else { return };
     scene.one.start();
-    let link = scene.two.node.ip("-o link show eth2").unwrap();
-    let index = link.split(':').next().unwrap().parse().unwrap();
-    let sender = inside(&scene.two.node, || {
-        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
-        socket.set_multicast_if_v6(index).unwrap();
-        UdpSocket::from(socket)
-    });
+    let sender = sender(&scene.two.node);
     let send = |bytes: &[u8]| assert_eq!(sender.send_to(bytes, (GROUP, 6464)).unwrap(), bytes.len());
-    // A message by the book, of a session outside pool4.
-    let mut good = b"XLSS\x01\x60\x00\x01".to_vec();
-    good.extend("64:ff9b::".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    good.extend("2001:db8::8".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    good.extend([
-        203, 0, 113, 2, 192, 0, 2, 8, 0, 0, 0x75, 0x30, 0x12, 0x34, 0xf0, 0x00, 0x1b, 0x58, 1, 0, 2, 0,
-    ]);
+    let good = by_the_book();
     let mut foreign = good.clone();
     foreign[42] = 9;
     let refused = 200;

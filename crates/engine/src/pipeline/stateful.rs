@@ -2,6 +2,9 @@
 //!
 //! The tables report under their lock, so this only notes down; [`Recorder::flush`] acts afterwards.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use xlat_nat64::{BibInfo, Events, Protocol, SessionInfo, Transport4};
 use xlat_packet::checksum::Sum;
 use xlat_packet::{ipv6, protocol, tcp};
@@ -26,9 +29,29 @@ pub(crate) type Probe = [u8; PROBE_LEN];
 /// Notes down what the tables report.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    log: Vec<LogEvent>,
+    log: Vec<(LogEvent, ToLog)>,
+    heard: Heard,
     expired: Vec<Box<[u8]>>,
     probes: Vec<SessionInfo>,
+}
+
+/// Whether an event goes to the instance's log, or only to whoever listens.
+pub(crate) type ToLog = bool;
+
+/// Whether somebody listens to what happens to flows, besides the logs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(Option<Arc<AtomicBool>>);
+
+impl Heard {
+    pub(crate) fn new(heard: Arc<AtomicBool>) -> Self {
+        Self(Some(heard))
+    }
+
+    /// Where an event is to go that the log wants or not; `None`: nowhere.
+    pub(crate) fn wants(&self, to_log: ToLog) -> Option<ToLog> {
+        let heard = || self.0.as_ref().is_some_and(|heard| heard.load(Ordering::Relaxed));
+        (to_log || heard()).then_some(to_log)
+    }
 }
 
 /// A recorder that listens to the tables of one instance. What they tell of flows goes on at once, in the order of events.
@@ -39,27 +62,19 @@ pub(crate) struct Listener<'a> {
 
 impl Events for Listener<'_> {
     fn bib_created(&mut self, entry: &BibInfo) {
-        if self.nat64.log_bib {
-            self.recorder.log.push(LogEvent::BibCreated(*entry));
-        }
+        self.recorder.note(self.nat64.log_bib, || LogEvent::BibCreated(*entry));
     }
 
     fn bib_removed(&mut self, entry: &BibInfo) {
-        if self.nat64.log_bib {
-            self.recorder.log.push(LogEvent::BibRemoved(*entry));
-        }
+        self.recorder.note(self.nat64.log_bib, || LogEvent::BibRemoved(*entry));
     }
 
     fn session_created(&mut self, session: &SessionInfo) {
-        if self.nat64.log_sessions {
-            self.recorder.log.push(LogEvent::SessionCreated(*session));
-        }
+        self.recorder.note(self.nat64.log_sessions, || LogEvent::SessionCreated(*session));
     }
 
     fn session_removed(&mut self, session: &SessionInfo) {
-        if self.nat64.log_sessions {
-            self.recorder.log.push(LogEvent::SessionRemoved(*session));
-        }
+        self.recorder.note(self.nat64.log_sessions, || LogEvent::SessionRemoved(*session));
     }
 
     fn stored_syn_expired(&mut self, original: &[u8]) {
@@ -92,6 +107,17 @@ impl Events for Listener<'_> {
 }
 
 impl Recorder {
+    /// One that also tells those of whom `heard` says that they listen.
+    pub(crate) fn new(heard: Heard) -> Self {
+        Self { heard, ..Self::default() }
+    }
+
+    fn note(&mut self, to_log: ToLog, event: impl FnOnce() -> LogEvent) {
+        if let Some(to_log) = self.heard.wants(to_log) {
+            self.log.push((event(), to_log));
+        }
+    }
+
     /// What the tables of `nat64` are to tell.
     pub(crate) fn listen<'a>(&'a mut self, nat64: &'a Nat64) -> Listener<'a> {
         Listener { recorder: self, nat64 }
@@ -113,8 +139,8 @@ impl Recorder {
             return;
         }
         let mut recorder = std::mem::take(&mut tools.recorder);
-        for event in recorder.log.drain(..) {
-            out.log(&instance.name, event);
+        for (event, to_log) in recorder.log.drain(..) {
+            out.log(&instance.name, event, to_log);
         }
         for original in recorder.expired.drain(..) {
             tools.counters().traffic(Traffic::HeldLost, 1);

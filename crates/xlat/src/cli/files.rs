@@ -32,8 +32,7 @@ Examples:
   xlat reload";
 
 pub(crate) const EVENTS_EXAMPLES: &str = "\
-BIB entries are told of instances with `logging-bib`, sessions of those with `logging-session`
-(xlat global update logging-bib true); the rest always.
+BIB entries and sessions are told of while somebody listens, whether they are logged or not.
 
 Examples:
   xlat events

@@ -384,6 +384,9 @@ pub(crate) struct SessionProxy {
     /// How many routers they may pass
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = value_parser!(u32).range(0..=255))]
     pub(crate) ttl: u32,
+    /// Only messages sealed with the key in this file, and seal ours
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) key_file: Option<String>,
     /// Give the proxy's counters to whoever sends a datagram to this port
     #[arg(long, value_name = "PORT")]
     pub(crate) counters_port: Option<String>,

@@ -69,6 +69,7 @@ pub(crate) async fn proxy(words: &SessionProxy) -> Result<(), Trouble> {
         device_in: words.device_in.clone(),
         device_out: words.device_out.clone(),
         ttl: words.ttl,
+        key_file: words.key_file.clone(),
         statistics: port.map(|port| Statistics::new(words.counters_address.clone(), Some(port))),
     };
     let sockets = proxy.open().map_err(|trouble| Trouble::refused(trouble.what))?;

@@ -86,6 +86,7 @@ fn net_socket(name: &str) -> Result<Proxy, Fail> {
         device_in: file.text("in interface")?,
         device_out: file.text("out interface")?,
         ttl,
+        key_file: file.text("key file")?,
         statistics: None,
     })
 }

@@ -46,6 +46,7 @@ fn proxy(operation: &str, arguments: &Arguments) -> Result<Proxy, Fail> {
         device_in: text("net.dev.in"),
         device_out: text("net.dev.out"),
         ttl: u32::try_from(ttl).unwrap_or(1),
+        key_file: text("net.key-file"),
         statistics,
     })
 }
@@ -78,6 +79,10 @@ fn describe(proxy: &Proxy, instance: &str) -> String {
         unset(&proxy.device_out),
         proxy.ttl
     );
+    if let Some(file) = &proxy.key_file {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  net.key-file: {file}");
+    }
     if let Some(Statistics { address, port }) = &proxy.statistics {
         // Writing to a string does not fail.
         let _ = writeln!(text, "  stats.addr: {address}\n  stats.port: {port}");
@@ -140,7 +145,7 @@ mod tests {
     #[test]
     fn the_configuration_is_printed() {
         let (group, port, device_in, device_out, statistics) = Default::default();
-        let proxy = Proxy { group, port, device_in, device_out, ttl: 1, statistics };
+        let proxy = Proxy { group, port, device_in, device_out, ttl: 1, key_file: None, statistics };
         let shown = |proxy: &Proxy| describe(proxy, "default").lines().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             shown(&proxy)[..8],

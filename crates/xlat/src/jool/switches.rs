@@ -32,6 +32,8 @@ const DEV_IN: Switch =
     with("net.dev.in", Some('i'), "STR", "Interface to hear the group on; IPv4: an address of it");
 const DEV_OUT: Switch = with("net.dev.out", Some('o'), "STR", "Interface to send to the group by; likewise");
 const TTL: Switch = with("net.ttl", Some('t'), "INT", "Hops that messages may go (default: 1)");
+const KEY_FILE: Switch =
+    with("net.key-file", Some('k'), "FILE", "Only messages sealed with the key in this file, and seal ours");
 const STATS_ADDRESS: Switch =
     with("stats.address", None, "STR", "Give counters out at this address (default: ::)");
 const STATS_PORT: Switch = with("stats.port", None, "STR", "Give counters out at this port (default: 6401)");
@@ -48,7 +50,7 @@ pub(super) fn of(mode: &str, operation: &str) -> &'static [Switch] {
         ("pool4", "flush") => &[QUICK],
         ("bib" | "session", "display") => &[TCP, UDP, ICMP, NUMERIC, CSV, NO_HEADERS],
         ("bib", _) => &[TCP, UDP, ICMP],
-        ("session", "proxy") => &[PORT, DEV_IN, DEV_OUT, TTL, STATS_ADDRESS, STATS_PORT],
+        ("session", "proxy") => &[PORT, DEV_IN, DEV_OUT, TTL, KEY_FILE, STATS_ADDRESS, STATS_PORT],
         (_, "display") => &[CSV, NO_HEADERS],
         ("eamt" | "denylist4" | "blacklist4", "add") => &[FORCE],
         ("global", _) | ("file", _) => &[FORCE],

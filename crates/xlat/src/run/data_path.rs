@@ -59,8 +59,8 @@ impl Output for Outlet<'_> {
         self.out.send(packet);
     }
 
-    fn log(&mut self, instance: &str, event: LogEvent) {
-        self.log.flow(instance, event);
+    fn log(&mut self, instance: &str, event: LogEvent, to_log: bool) {
+        self.log.flow(instance, event, to_log);
     }
 
     fn trace(&mut self, explanation: &Explanation) {

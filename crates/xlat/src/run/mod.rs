@@ -174,6 +174,7 @@ impl Daemon {
         let engine = Engine::new(&config, host::own_addresses(&now), options)?;
         engine.set_implicit(kernel::implicit(&config, &now))?;
         sync.attach(&engine);
+        events.attach(&engine);
         sync.configure(&config);
         tracing::info!(
             device = tun.name(),

@@ -17,6 +17,8 @@ const NAME_MAX: usize = 15;
 pub(super) struct Record {
     pub(super) instance: Name,
     pub(super) event: LogEvent,
+    /// Or only for those who listen.
+    pub(super) to_log: bool,
     pub(super) time: SystemTime,
     /// Of a session: its server as the IPv6 node sees it. Unknown on the packet path, and for an instance that has just been
     /// removed.
@@ -144,7 +146,7 @@ mod tests {
 
     fn record(event: LogEvent) -> Record {
         let (instance, time) = (Name::new("default"), UNIX_EPOCH + Duration::from_secs(951_827_696));
-        let mut record = Record { instance, event, time, server6: None };
+        let mut record = Record { instance, event, to_log: true, time, server6: None };
         record.complete(Some(&Pool6::new("64:ff9b::/96".parse().unwrap()).unwrap()));
         record
     }

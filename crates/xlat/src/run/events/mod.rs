@@ -8,9 +8,9 @@ mod places;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ use xlat_config::{Config, Log as LogConfig, LogTo};
 use xlat_control::api::Counter;
 use xlat_control::events::{Event, Sink, Source, Wanted, What, channel};
 use xlat_control::{Blame, Error};
-use xlat_engine::{Explanation, LogEvent};
+use xlat_engine::{Engine, Explanation, LogEvent};
 use xlat_linux::privileges;
 use xlat_translate::rfc6052::Pool6;
 
@@ -31,6 +31,8 @@ pub(super) use watch::Watch;
 
 /// Records that may wait to be passed on.
 const QUEUE: usize = 16_384;
+/// How many of them may be for readers of the API only: the log does not lose its own by them.
+const UNLOGGED: usize = QUEUE / 2;
 /// Readers of the API at one time.
 const READERS: usize = 16;
 
@@ -50,6 +52,16 @@ struct Shared {
     readers: Mutex<Vec<Sink>>,
     /// Lines that never got to the log.
     lost: Arc<AtomicU64>,
+    unlogged: Arc<Unlogged>,
+    /// Set while a reader wants to hear of flows.
+    heard: OnceLock<Arc<AtomicBool>>,
+}
+
+/// Records about flows that no log wants, only readers.
+#[derive(Default)]
+struct Unlogged {
+    waiting: AtomicUsize,
+    lost: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,11 +71,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Events {
     /// Opens the log and starts the thread. Lines that are lost are added to `lost`.
     pub(super) fn start(config: &Config, lost: Arc<AtomicU64>) -> Outcome<Self> {
-        let (queue, entries) = sync_channel(QUEUE);
+        let (sender, entries) = Sender::new(QUEUE, Arc::clone(&lost));
         let log = Log::open(&config.log, Arc::clone(&lost))?;
-        let (prefixes, readers) = Default::default();
+        let (prefixes, readers, heard) = Default::default();
         let log = Mutex::new((config.log.clone(), log));
-        let shared = Arc::new(Shared { prefixes, log, readers, lost: Arc::clone(&lost) });
+        let unlogged = Arc::clone(&sender.unlogged);
+        let shared = Arc::new(Shared { prefixes, log, readers, lost, unlogged, heard });
         let for_thread = Arc::clone(&shared);
         let passing = std::thread::Builder::new().name("xlat-events".to_owned()).spawn(move || {
             if let Err(error) = privileges::drop_thread_capabilities() {
@@ -71,7 +84,7 @@ impl Events {
             }
             for_thread.pass_on(&entries);
         })?;
-        let events = Self { sender: Sender { queue, lost }, shared, lost_reported: 0, passing };
+        let events = Self { sender, shared, lost_reported: 0, passing };
         events.configure(config, None);
         Ok(events)
     }
@@ -79,6 +92,12 @@ impl Events {
     /// One more way in.
     pub(super) fn sender(&self) -> Sender {
         self.sender.clone()
+    }
+
+    /// Says whose flows readers are told of.
+    pub(super) fn attach(&self, engine: &Engine) {
+        // It is said once.
+        let _ = self.shared.heard.set(engine.heard());
     }
 
     /// For the API.
@@ -152,6 +171,7 @@ impl Listeners {
         }
         let (sink, source) = channel(wanted);
         readers.push(sink);
+        self.0.say_whether_heard(&readers);
         Ok(source)
     }
 
@@ -174,13 +194,35 @@ impl Listeners {
 pub(super) struct Sender {
     queue: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
+    unlogged: Arc<Unlogged>,
 }
 
 impl Sender {
-    /// Notes what happened to a flow. Never blocks, never allocates.
-    pub(super) fn flow(&self, instance: &str, event: LogEvent) {
+    /// The way to a queue of this length.
+    fn new(length: usize, lost: Arc<AtomicU64>) -> (Self, Receiver<Entry>) {
+        let (queue, entries) = sync_channel(length);
+        (Self { queue, lost, unlogged: Arc::default() }, entries)
+    }
+
+    /// One that nobody takes anything from.
+    #[cfg(test)]
+    pub(super) fn unheard() -> Self {
+        Self::new(0, Arc::default()).0
+    }
+
+    /// Notes what happened to a flow, for the log or only for those who listen. Never blocks, never allocates.
+    pub(super) fn flow(&self, instance: &str, event: LogEvent, to_log: bool) {
         let instance = Name::new(instance);
-        self.send(Entry::Flow(Record { instance, event, time: SystemTime::now(), server6: None }));
+        let entry = Entry::Flow(Record { instance, event, to_log, time: SystemTime::now(), server6: None });
+        if to_log {
+            return self.send(entry);
+        }
+        // Passing it on takes it off again.
+        let room = self.unlogged.waiting.fetch_add(1, Ordering::Relaxed) < UNLOGGED;
+        if !room || self.queue.try_send(entry).is_err() {
+            self.unlogged.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.unlogged.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Notes what becomes of a packet. Never blocks.
@@ -237,7 +279,11 @@ impl Shared {
                 Entry::Flow(mut record) => {
                     record.complete(lock(&self.prefixes).get(record.instance.as_str()));
                     self.tell(|| record.event());
-                    lock(&self.log).1.flow(record);
+                    if record.to_log {
+                        lock(&self.log).1.flow(record);
+                    } else {
+                        self.unlogged.waiting.fetch_sub(1, Ordering::Relaxed);
+                    }
                 }
                 Entry::Note(note) => {
                     let event = Arc::new(note.event());
@@ -257,10 +303,24 @@ impl Shared {
     /// Tells those who listen; without any the event is not even made.
     fn tell(&self, event: impl FnOnce() -> Event) {
         let mut readers = lock(&self.readers);
+        let before = readers.len();
         readers.retain(|reader| !reader.is_closed());
+        if readers.len() != before {
+            self.say_whether_heard(&readers);
+        }
+        let lost = self.unlogged.lost.swap(0, Ordering::Relaxed);
         if !readers.is_empty() {
             let event = Arc::new(event());
-            readers.iter().for_each(|reader| reader.tell(&event));
+            readers.iter().for_each(|reader| {
+                reader.missed_flows(lost);
+                reader.tell(&event);
+            });
+        }
+    }
+
+    fn say_whether_heard(&self, readers: &[Sink]) {
+        if let Some(heard) = self.heard.get() {
+            heard.store(readers.iter().any(Sink::wants_flows), Ordering::Relaxed);
         }
     }
 }
@@ -273,14 +333,50 @@ mod tests {
 
     #[test]
     fn a_full_queue_loses_lines_but_never_blocks() {
-        let (queue, _entries) = sync_channel(1);
-        let sender = Sender { queue, lost: Arc::default() };
+        let (sender, _entries) = Sender::new(1, Arc::default());
         let client = Transport6 { addr: "2001:db8::8".parse().unwrap(), port: 1 };
         let mask = Transport4 { addr: "203.0.113.2".parse().unwrap(), port: 2 };
         let bib = BibInfo { protocol: Protocol::Tcp, client, mask, is_static: false, sessions: 1 };
         for _ in 0..3 {
-            sender.flow("default", LogEvent::BibCreated(bib));
+            sender.flow("default", LogEvent::BibCreated(bib), true);
         }
         assert_eq!(sender.lost.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn readers_take_no_room_from_the_log() {
+        let (sender, entries) = Sender::new(QUEUE, Arc::default());
+        let client = Transport6 { addr: "2001:db8::8".parse().unwrap(), port: 1 };
+        let mask = Transport4 { addr: "203.0.113.2".parse().unwrap(), port: 2 };
+        let bib = BibInfo { protocol: Protocol::Tcp, client, mask, is_static: false, sessions: 1 };
+        let note = |to_log| sender.flow("default", LogEvent::BibCreated(bib), to_log);
+        (0..QUEUE).for_each(|_| note(false));
+        (0..UNLOGGED).for_each(|_| note(true));
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        assert_eq!((load(&sender.lost), load(&sender.unlogged.lost)), (0, UNLOGGED as u64));
+
+        // Passed on to a reader, who is told of the rest; when it goes, nobody listens any more.
+        let heard = Arc::<AtomicBool>::default();
+        let (prefixes, readers) = Default::default();
+        let log = Mutex::new((LogConfig::default(), Log::nowhere()));
+        let unlogged = Arc::clone(&sender.unlogged);
+        let shared = Shared {
+            prefixes,
+            log,
+            readers,
+            lost: Arc::default(),
+            unlogged,
+            heard: Arc::clone(&heard).into(),
+        };
+        let shared = Arc::new(shared);
+        let source = Listeners(Arc::clone(&shared)).open(Wanted::default()).unwrap();
+        assert!(heard.load(Ordering::Relaxed));
+        drop(sender);
+        shared.pass_on(&entries);
+        assert_eq!(shared.unlogged.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(source.lost(), (UNLOGGED + QUEUE - 1024) as u64);
+        drop(source);
+        shared.tell(|| unreachable!("nobody listens"));
+        assert!(!heard.load(Ordering::Relaxed));
     }
 }

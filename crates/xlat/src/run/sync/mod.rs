@@ -44,6 +44,21 @@ enum Update {
     Wake,
 }
 
+/// A part of the tables that an advertisement has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Walk {
+    instance: String,
+    from: Cursor,
+    /// Sessions that there is room for.
+    room: usize,
+}
+
+/// What was found there, and where the walk goes on.
+struct Found {
+    sessions: Vec<SessionInfo>,
+    next: Option<Cursor>,
+}
+
 /// The daemon's part in it.
 #[derive(Clone)]
 pub(super) struct Sync {
@@ -161,48 +176,78 @@ impl Shared {
                     Err(_) => return,
                 },
             };
-            let mut instances = self.instances();
-            let now = clock::now_ms();
-            for update in first.into_iter().chain(told.try_iter().take(BATCH)) {
-                let Update::Session(name, session) = update else { continue };
-                let Some(instance) = instances.get_mut(name.as_str()) else { continue };
-                if !instance.queue.push(session) {
-                    instance.complain(now, "more sessions wait to be told to others than ss-capacity allows");
-                }
-                instance.send(now, 1);
-            }
-            pause = None;
-            for (name, instance) in instances.iter_mut() {
-                let wait = self.advance(name, instance, now);
-                pause = pause.into_iter().chain(wait).min();
-            }
+            let updates = first.into_iter().chain(told.try_iter().take(BATCH));
+            pause = self.round(updates, clock::now_ms(), |walk| self.look(walk));
         }
     }
 
-    /// Sends what is due; gives how long nothing else will be.
-    fn advance(&self, name: &str, instance: &mut Instance, now: u64) -> Option<Duration> {
-        if !instance.queue.advertising {
-            instance.send(now, 1);
-            return instance.queue.due_in(now).map(|millis| Duration::from_millis(millis.max(1)));
-        }
-        let wanted = instance.queue.at_once();
-        let view = self.engine().and_then(|engine| engine.view(Translator::Nat64, name));
-        while let (Some(from), Some(view)) = (instance.walk, &view)
-            && instance.queue.len() < wanted
-        {
-            let mut found = Vec::new();
-            instance.walk = view.sessions(from, BATCH, &mut found);
-            for session in found.into_iter().filter(|session| session.timer != Timer::StoredSyn) {
+    /// Queues what is told and sends what is due; gives how long nothing else will be. `look` finds sessions to advertise: without
+    /// the instances' lock, which the API's thread wants too.
+    fn round(
+        &self,
+        updates: impl Iterator<Item = Update>,
+        now: u64,
+        look: impl Fn(&Walk) -> Found,
+    ) -> Option<Duration> {
+        let walks = self.take(updates, now);
+        let found: Vec<Found> = walks.iter().map(look).collect();
+        let mut instances = self.instances();
+        for (walk, found) in walks.into_iter().zip(found) {
+            // Another one of the same name may have come meanwhile.
+            let same = |one: &&mut Instance| one.queue.advertising && one.walk == Some(walk.from);
+            let Some(instance) = instances.get_mut(&walk.instance).filter(same) else { continue };
+            instance.walk = found.next;
+            for session in found.sessions {
                 instance.queue.push(session);
             }
         }
-        instance.send(now, ADVERTISED);
-        instance.queue.advertising = view.is_some() && (instance.walk.is_some() || instance.queue.len() > 0);
-        Some(PAUSE)
+        instances.values_mut().filter_map(|instance| instance.advance(now)).min()
+    }
+
+    /// Queues what is told; gives what is to be looked at.
+    fn take(&self, updates: impl Iterator<Item = Update>, now: u64) -> Vec<Walk> {
+        let mut instances = self.instances();
+        for update in updates {
+            let Update::Session(name, session) = update else { continue };
+            let Some(instance) = instances.get_mut(name.as_str()) else { continue };
+            if !instance.queue.push(session) {
+                instance.complain(now, "more sessions wait to be told to others than ss-capacity allows");
+            }
+            instance.send(now, 1);
+        }
+        let walk = |(name, instance): (&String, &Instance)| {
+            let room = instance.queue.at_once().checked_sub(instance.queue.len()).filter(|room| *room > 0)?;
+            Some(Walk { instance: name.clone(), from: instance.walk?, room })
+        };
+        instances.iter().filter_map(walk).collect()
+    }
+
+    /// What is in the tables there.
+    fn look(&self, walk: &Walk) -> Found {
+        let view = self.engine().and_then(|engine| engine.view(Translator::Nat64, &walk.instance));
+        let mut found = Found { sessions: Vec::new(), next: view.as_ref().map(|_| walk.from) };
+        while let (Some(from), Some(view)) = (found.next, &view)
+            && found.sessions.len() < walk.room
+        {
+            found.next = view.sessions(from, BATCH, &mut found.sessions);
+            found.sessions.retain(|session| session.timer != Timer::StoredSyn);
+        }
+        found
     }
 }
 
 impl Instance {
+    /// Sends what is due; gives how long nothing else will be.
+    fn advance(&mut self, now: u64) -> Option<Duration> {
+        if !self.queue.advertising {
+            self.send(now, 1);
+            return self.queue.due_in(now).map(|millis| Duration::from_millis(millis.max(1)));
+        }
+        self.send(now, ADVERTISED);
+        self.queue.advertising = self.walk.is_some() || self.queue.len() > 0;
+        Some(PAUSE)
+    }
+
     /// Sends at most `most` messages, as far as they are due.
     fn send(&mut self, now: u64, most: usize) {
         for _ in 0..most {
@@ -277,7 +322,7 @@ impl Peers for Sync {
     fn receive(&self, instance: &str, message: &[u8]) -> Result<(), Error> {
         let engine = self.shared.engine().ok_or_else(absent)?;
         let decoded = Message::decode(message);
-        let mut log = |event| self.shared.log.flow(instance, event);
+        let mut log = |event, to_log| self.shared.log.flow(instance, event, to_log);
         let outcome = match decoded {
             Ok(Message { pool6, sessions }) => {
                 let count = sessions.len() as u64;
@@ -349,4 +394,34 @@ impl Peers for Sync {
 
 fn absent() -> Error {
     Error::absent("there is no NAT64 instance of this name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_walk_over_the_tables() {
+        let log = Sender::unheard();
+        let (overflown, engine, instances) = Default::default();
+        let shared = Shared { overflown, engine, log, instances };
+        let mut queue = Queue::new(Settings::from(&xlat_config::Nat64Global::default()), 0);
+        queue.advertising = true;
+        let pool6 = "64:ff9b::/96".parse().unwrap();
+        let readers = Vec::new();
+        let walk = Some(Cursor::default());
+        let instance = Instance { pool6, deprecated: false, queue, readers, walk, complained: 0 };
+        shared.instances().insert("default".to_owned(), instance);
+        let next = |numbers| Some(Cursor::from_numbers(numbers, 0));
+        for (from, to) in [(Some(Cursor::default()), next(3)), (next(3), None)] {
+            let pause = shared.round(std::iter::empty(), 0, |walk| {
+                assert!(shared.instances.try_lock().is_ok(), "the lock is held during the walk");
+                assert_eq!(Some(walk.from), from);
+                Found { sessions: Vec::new(), next: to }
+            });
+            assert_eq!(pause, Some(PAUSE));
+        }
+        assert!(!shared.instances()["default"].queue.advertising, "it has come to its end");
+        assert!(shared.round(std::iter::empty(), 0, |_| unreachable!("nothing to look at")).is_none());
+    }
 }
