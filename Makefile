@@ -20,7 +20,7 @@ INSTALLED_TOOLS = mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter
 BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool
 
 .DEFAULT_GOAL = help
-.PHONY: help build demo test lint bench fuzz fuzz-api bpf bpf-check kernels install-deps install-browser install-bench-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
+.PHONY: help build demo test lint bench fuzz fuzz-api bpf bpf-check kernels install-deps install-browser install-bench-deps install-fuzz-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,7 @@ bench: install-bench-deps ## the numbers of docs/performance.md
 	@echo "== bench"
 	$(CARGO) build --release -p xlat -p xlat-bench
 	$(TARGET_DIR)/release/memory
+	$(TARGET_DIR)/release/control
 	$(TARGET_DIR)/release/namespaces
 	$(TARGET_DIR)/release/kernel
 
@@ -84,9 +85,12 @@ fuzz: ## each fuzz target for a minute
 	@echo "== fuzz"
 	fuzz/run.sh
 
-fuzz-api: build ## what the API's OpenAPI document allows, asked of a daemon (installs schemathesis)
+# How much is asked of each operation; the same every time.
+EXAMPLES ?= 100
+
+fuzz-api: install-fuzz-deps build ## what the API's OpenAPI document allows, asked of a daemon (installs schemathesis)
 	@echo "== fuzz-api"
-	TOOLS=$(abspath $(TARGET_DIR))/api-fuzz tests/api-fuzz/run.sh $(XLAT) 100
+	TOOLS=$(abspath $(TARGET_DIR))/api-fuzz tests/api-fuzz/run.sh $(XLAT) $(EXAMPLES)
 
 bpf: ## the kernel programs, anew (installs its compiler; the result is committed)
 	@echo "== bpf"
@@ -117,6 +121,9 @@ install-browser: ## the browser that the live page is tested in (apt; Debian onl
 
 install-bench-deps: ## the programs that the measurements use (apt)
 	@$(call install_missing,$(BENCH_TOOLS))
+
+install-fuzz-deps: ## what installs schemathesis (apt)
+	@python3 -c 'import ensurepip' 2>/dev/null || { $(call install_missing,ensurepip:python3-venv); }
 
 # Everything that is installed, here and in the packages.
 INTO    = $(DESTDIR)$(PREFIX)

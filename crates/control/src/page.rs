@@ -2,7 +2,7 @@
 //! an opaque string; whoever was interrupted asks again for what comes after the last one that it saw.
 
 use std::hash::{BuildHasher as _, DefaultHasher, Hash, Hasher as _, RandomState};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use xlat_nat64::Cursor;
 
 use crate::error::{Blame, Error, errno};
 use crate::read::{self, STEP};
+use crate::server::walk;
 
 /// A row, and where to go on behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -41,24 +42,30 @@ pub(crate) struct Part {
 
 /// Answers with a table of `len` rows. The cursor is the place of a row and its hash: where the table has changed, the row is looked
 /// for, so that nothing is missed as long as it is there.
-pub(crate) fn table<R, F>(len: usize, row: F, part: &Part) -> Result<Response, Error>
+pub(crate) async fn table<R, F>(len: usize, row: F, part: &Part) -> Result<Response, Error>
 where
     R: Serialize + Hash + 'static,
-    F: Fn(usize) -> Option<R> + Send + 'static,
+    F: Fn(usize) -> Option<R> + Send + Sync + 'static,
 {
+    let row = Arc::new(row);
     let mut at = match &part.after {
         None => 0,
         Some(cursor) => {
             let (place, hash) = numbers(cursor).ok_or_else(malformed)?;
             let place = usize::try_from(place).map_err(|_| malformed())?;
-            let is_it = |at: &usize| row(*at).is_some_and(|row| hash_of(&row) == hash);
-            Some(place).filter(is_it).or_else(|| (0..len).find(is_it)).ok_or_else(gone)? + 1
+            let rows = Arc::clone(&row);
+            // It may be a cursor of no row at all, and the table large.
+            let found = walk(move || {
+                let is_it = |at: &usize| rows(*at).is_some_and(|row| hash_of(&row) == hash);
+                Some(place).filter(is_it).or_else(|| (0..len).find(is_it))
+            });
+            found.await?.ok_or_else(gone)? + 1
         }
     };
     let mut left = part.limit.unwrap_or(u64::MAX);
     Ok(read::lines(move || {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(STEP).min(len.saturating_sub(at));
-        let rows: Vec<R> = (at..at + count).filter_map(&row).collect();
+        let rows: Vec<R> = (at..at + count).filter_map(&*row).collect();
         let last = rows.last()?;
         at += count;
         left -= count as u64;

@@ -159,9 +159,9 @@ pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> 
         .fallback(not_permitted)
         .method_not_allowed_fallback(not_permitted)
         .with_state(shared);
-    let door = Door::new(UnixListener::from_std(listener)?, uid);
+    let mut door = Door::new(UnixListener::from_std(listener)?, uid);
     loop {
-        let (guest, Admitted(admitted)) = door.accept().await;
+        let (guest, Admitted(admitted), place) = door.accept().await;
         let router = if admitted { welcome.clone() } else { strangers.clone() };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -169,6 +169,7 @@ pub async fn serve(listener: StdUnixListener, daemon: impl Daemon, uid: u32) -> 
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(guest), TowerToHyperService::new(router));
         tokio::spawn(async move {
+            let _taken = place;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to the API broke");
             }

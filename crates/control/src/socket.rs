@@ -26,6 +26,25 @@ pub fn listen(device: &str) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Who has a daemon's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process that listens, unless this one must not know it.
+    pub pid: Option<i32>,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// Who has the name of the daemon of `device`. To be called inside a runtime.
+///
+/// # Errors
+///
+/// Where nobody listens there.
+pub fn holder(device: &str) -> io::Result<Holder> {
+    let credentials = tokio::net::UnixStream::from_std(connect(device)?)?.peer_cred()?;
+    Ok(Holder { pid: credentials.pid(), uid: credentials.uid() })
+}
+
 pub(crate) fn connect(device: &str) -> io::Result<UnixStream> {
     let stream = UnixStream::connect_addr(&address(device)?)?;
     stream.set_nonblocking(true)?;

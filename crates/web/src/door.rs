@@ -1,10 +1,11 @@
 //! The listeners: each address with a task of its own, connections counted and timed. A connection that sends no request in
-//! time, or does not take its answer, ends; where all places are taken further ones are closed at once.
+//! time, or does not take its answer, ends; where all places are taken, or one client has its part of them, further ones are
+//! closed at once.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,14 +15,19 @@ use hyper_util::service::TowerToHyperService;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
+
+use xlat_control::Patient;
 
 use crate::Watched;
 use crate::routes::router;
 
 /// Connections at one time, all addresses together.
 const CONNECTIONS: usize = 64;
+/// Those of one client: an IPv4 address, or a prefix of 64 bits, which one host can have all of.
+const OF_ONE: usize = CONNECTIONS / 2;
+/// How long a client may take nothing of its answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a request's header may take, and a connection may be silent between two requests.
 const HEADER: Duration = Duration::from_secs(15);
 /// How long a connection may last. Browsers and scrapers make a new one then.
@@ -62,7 +68,7 @@ pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
 pub struct Web<W> {
     runtime: Handle,
     watched: W,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     listeners: HashMap<SocketAddr, Listener>,
 }
 
@@ -76,7 +82,7 @@ struct Listener {
 impl<W: Watched> Web<W> {
     /// Nowhere yet.
     pub fn new(runtime: Handle, watched: W) -> Self {
-        Self { runtime, watched, places: Arc::new(Semaphore::new(CONNECTIONS)), listeners: HashMap::new() }
+        Self { runtime, watched, places: Arc::default(), listeners: HashMap::new() }
     }
 
     /// Takes those of `addresses` that it has not; to be given to [`Self::serve`]. Nothing is answered there yet.
@@ -132,7 +138,7 @@ impl<W: Watched> Web<W> {
     }
 }
 
-async fn listen(socket: StdTcpListener, places: Arc<Semaphore>, router: Router) {
+async fn listen(socket: StdTcpListener, places: Arc<Places>, router: Router) {
     let listener = match TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot answer by HTTP"),
@@ -143,16 +149,16 @@ async fn listen(socket: StdTcpListener, places: Arc<Semaphore>, router: Router) 
             accepted = listener.accept() => accepted,
             Some(_ended) = connections.join_next() => continue,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        // Where all places are taken the connection is closed.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        // Without a place the connection is closed.
+        let Some(place) = Place::take(&places, from.ip()) else { continue };
         let router = router.clone();
         connections.spawn(async move {
             let _taken = place;
@@ -166,10 +172,78 @@ async fn converse(stream: TcpStream, router: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
         .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), TowerToHyperService::new(router));
     match tokio::time::timeout(CONNECTION, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
         Err(_elapsed) => tracing::debug!("a connection lasted too long"),
+    }
+}
+
+/// Connections by client.
+#[derive(Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+impl Places {
+    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them, until it is dropped.
+struct Place {
+    among: Arc<Places>,
+    client: IpAddr,
+}
+
+impl Place {
+    fn take(among: &Arc<Places>, client: IpAddr) -> Option<Self> {
+        let client = match client {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        };
+        let mut taken = among.taken();
+        if taken.values().sum::<usize>() >= CONNECTIONS {
+            return None;
+        }
+        let own = taken.entry(client).or_default();
+        if *own >= OF_ONE {
+            return None;
+        }
+        *own += 1;
+        Some(Self { among: Arc::clone(among), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.among.taken();
+        if let Some(own) = taken.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_client_has_all_places() {
+        let places = Arc::default();
+        let take = |client: &str| Place::take(&places, client.parse().unwrap());
+        let mut one: Vec<Place> = (0..OF_ONE).filter_map(|_| take("2001:db8::8")).collect();
+        assert_eq!(one.len(), OF_ONE);
+        assert!(take("2001:db8::9").is_none(), "another address of the same network");
+        let other: Vec<Place> = (0..=OF_ONE).filter_map(|_| take("192.0.2.1")).collect();
+        assert_eq!(other.len(), OF_ONE);
+        assert!(take("192.0.2.2").is_none(), "all are taken");
+        one.truncate(1);
+        assert!(take("192.0.2.2").is_some() && take("192.0.2.1").is_none());
+        drop((one, other));
+        assert!(places.taken().is_empty());
     }
 }

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::AsFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use xlat_netlab::{Background, Namespace, Wire, scenes, unavailable};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -243,6 +246,27 @@ fn only_one_at_a_time() {
     assert!(said.contains("xlat: a network device \"xlat0\" exists already"), "{said}");
     assert!(scene.pings(), "the first one goes on");
     end(&mut first);
+}
+
+#[test]
+fn the_apis_name_is_taken_as_soon_as_it_is_free() {
+    let Some(scene) = Scene::build("squat") else { return };
+    // Anybody can take an abstract name.
+    let namespace = fs::File::open(format!("/proc/{}/ns/net", scene.t.pid())).unwrap();
+    let squatter = std::thread::spawn(move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name("xlat").unwrap()).unwrap()
+    });
+    let squatter = squatter.join().unwrap();
+    let mut xlat = scene.start();
+    let why = xlat.wait_for("there is no API until its name is free: process ", LIMIT).unwrap();
+    assert!(why.contains(") of user ") && why.contains(" has it"), "{why}");
+    eventually("packets, which do not need it", || scene.pings());
+    drop(squatter);
+    xlat.wait_for("the API's name is free", LIMIT).unwrap();
+    let said = scene.t.run("curl -sf --abstract-unix-socket xlat http://xlat/v1/status").unwrap();
+    assert!(said.contains("\"instances\":1"), "{said}");
+    end(&mut xlat);
 }
 
 #[test]

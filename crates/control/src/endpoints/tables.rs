@@ -57,7 +57,7 @@ async fn eamt(
         let entry = siit.eamt.get(len.checked_sub(index + 1)?)?;
         Some(Eam { ipv6: entry.ipv6, ipv4: entry.ipv4 })
     };
-    page::table(len, row, &Part { after, limit })
+    page::table(len, row, &Part { after, limit }).await
 }
 
 /// What pool6 must not translate (SIIT).
@@ -77,6 +77,7 @@ async fn denylist4(
         move |index| rows.get(index).map(|prefix| Denied { prefix: *prefix }),
         &Part { after, limit },
     )
+    .await
 }
 
 /// Which set of pool4 is wanted.
@@ -108,7 +109,7 @@ async fn pool4_rows(
     let Kind::Nat64(nat64) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Siit)) };
     let mut rows = pool4::rows(&nat64.pool4, protocol);
     rows.retain(|row| mark.is_none_or(|mark| mark == row.mark));
-    page::table(rows.len(), move |index| rows.get(index).copied(), &Part { after, limit })
+    page::table(rows.len(), move |index| rows.get(index).copied(), &Part { after, limit }).await
 }
 
 /// The Binding Information Base (NAT64): clients and their masks.

@@ -1,8 +1,10 @@
 //! The API inside the daemon: a thread of its own answers on the socket; what is to change comes from there to the control
 //! loop, which alone has the configuration, and is answered when it is in force.
 
+use std::io;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use xlat_config::{Config, Kind, Place, validate};
@@ -11,7 +13,9 @@ use xlat_control::capture::{Source, Wanted};
 use xlat_control::events;
 use xlat_control::live::Live;
 use xlat_control::peers::Peers;
-use xlat_control::{About, Answer as Later, Blame, ByKernel, Daemon, Edit, Error, listen, server};
+use xlat_control::{
+    About, Answer as Later, Blame, ByKernel, Daemon, Edit, Error, Holder, holder, listen, server,
+};
 use xlat_engine::Engine;
 use xlat_linux::netlink::watch::HostAddresses;
 use xlat_linux::privileges::drop_thread_capabilities;
@@ -23,6 +27,8 @@ use super::sync::Sync;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::host;
 
+/// Between two attempts to have the socket's name.
+const NAME_PAUSE: Duration = Duration::from_secs(1);
 /// Changes that may wait for the control loop.
 const WAITING: usize = 16;
 
@@ -83,7 +89,7 @@ impl Control {
             requests: sender,
             observer,
         };
-        if let Err(failure) = answer(&config.device.name, api) {
+        if let Err(failure) = answer(config.device.name.clone(), api) {
             tracing::warn!("there is no API: {failure}");
         }
         Self { requests, config: publisher }
@@ -160,10 +166,12 @@ fn lacks_pool4(config: &Config, at: usize) -> bool {
     matches!(kind, Some(Kind::Nat64(nat64)) if nat64.pool4.is_empty())
 }
 
-/// Starts the thread that answers.
-fn answer(device: &str, api: Api) -> Outcome {
-    let listener =
-        listen(device).map_err(|error| Failure::doing("the socket's name cannot be had", &error))?;
+/// Starts the thread that answers, at once or as soon as the socket's name can be had: anybody in the namespace can take it.
+fn answer(device: String, api: Api) -> Outcome {
+    let listener = match listen(&device) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        tried => Some(tried.map_err(|error| Failure::doing("the socket's name cannot be had", &error))?),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let uid = rustix::process::geteuid().as_raw();
     // It ends with the process.
@@ -172,11 +180,47 @@ fn answer(device: &str, api: Api) -> Outcome {
         if let Err(error) = drop_thread_capabilities() {
             tracing::warn!("privileges are kept: {}", with_causes(&error));
         }
-        if let Err(error) = runtime.block_on(server::serve(listener, api, uid)) {
+        let serve = async {
+            let listener = match listener {
+                Some(listener) => listener,
+                None => wait_for_name(&device).await?,
+            };
+            server::serve(listener, api, uid).await
+        };
+        if let Err(error) = runtime.block_on(serve) {
             tracing::error!(%error, "the API has ended");
         }
     })?;
     Ok(())
+}
+
+/// Tries until the name can be had.
+async fn wait_for_name(device: &str) -> io::Result<UnixListener> {
+    let mut told = None;
+    loop {
+        match listen(device) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Ok(listener) => {
+                tracing::info!("the API's name is free: it answers now");
+                return Ok(listener);
+            }
+            Err(error) => return Err(error),
+        }
+        // Nobody, where it has just gone, or takes no connections.
+        let now = holder(device).ok();
+        if told != Some(now) {
+            told = Some(now);
+            tracing::warn!("there is no API until its name is free: {} has it", described(now));
+        }
+        tokio::time::sleep(NAME_PAUSE).await;
+    }
+}
+
+fn described(holder: Option<Holder>) -> String {
+    let Some(Holder { pid, uid }) = holder else { return "another process".to_owned() };
+    let Some(pid) = pid.filter(|pid| *pid > 0) else { return format!("a process of user {uid}") };
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("process {pid} ({}) of user {uid}", name.trim_end().escape_default())
 }
 
 /// What the server sees of the daemon.

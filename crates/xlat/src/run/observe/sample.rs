@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -138,7 +139,7 @@ impl Sampler {
 /// The instances with their tables, and the use of pool4.
 fn instances(config: &Config, views: &[Option<View>], rates: &mut Rates<'_>, live: &mut Live) {
     let mut pool4 = Vec::new();
-    for (one, view) in config.instances.iter().zip(views) {
+    for (at, (one, view)) in config.instances.iter().zip(views).enumerate() {
         let gauges = view.as_ref().and_then(|view| Some((view, view.gauges()?)));
         let tables = gauges.map_or_else(Vec::new, |(view, gauges)| {
             live.table_memory += gauges.memory as u64 + view.pool4_memory() as u64;
@@ -147,10 +148,8 @@ fn instances(config: &Config, views: &[Option<View>], rates: &mut Rates<'_>, liv
                     let index = protocol.index();
                     let told = told(protocol);
                     let before = pool4.len();
-                    pool4.extend(view.pool4_usage(protocol).into_iter().map(|(address, used, total)| {
-                        let (used, total) = (u64::from(used), u64::from(total));
-                        Pool4 { instance: one.name.clone(), address, protocol: told, used, total }
-                    }));
+                    let usage = view.pool4_usage(protocol).into_iter();
+                    pool4.extend(usage.map(|(address, used, total)| Row { at, address, told, used, total }));
                     let own = pool4.get(before..).unwrap_or_default();
                     let made = gauges.sessions_made[index];
                     Table {
@@ -159,8 +158,8 @@ fn instances(config: &Config, views: &[Option<View>], rates: &mut Rates<'_>, liv
                         bib_entries: gauges.bib[index] as u64,
                         sessions_made: made,
                         set_up_rate: rates.rate(format!("made {} {index}", one.name), made),
-                        pool4_used: own.iter().map(|row| row.used).sum(),
-                        pool4_total: own.iter().map(|row| row.total).sum(),
+                        pool4_used: own.iter().map(|row| u64::from(row.used)).sum(),
+                        pool4_total: own.iter().map(|row| u64::from(row.total)).sum(),
                     }
                 })
                 .into()
@@ -172,11 +171,41 @@ fn instances(config: &Config, views: &[Option<View>], rates: &mut Rates<'_>, liv
         let (name, enabled) = (one.name.clone(), one.global.manually_enabled);
         live.instances.push(Instance { name, translator, enabled, tables });
     }
-    // Fullest first, by thousandths; of equal ones in the order of the configuration.
-    pool4.sort_by_key(|row| Reverse(row.used * 1000 / row.total.max(1)));
     live.pool4_unlisted = pool4.len().saturating_sub(POOL4_SHOWN);
-    pool4.truncate(POOL4_SHOWN);
-    live.pool4 = pool4;
+    let name = |at: usize| config.instances.get(at).map_or_else(String::new, |one| one.name.clone());
+    live.pool4 = fullest(pool4)
+        .into_iter()
+        .map(|Row { at, address, told, used, total }| {
+            let (used, total) = (used.into(), total.into());
+            Pool4 { instance: name(at), address, protocol: told, used, total }
+        })
+        .collect();
+}
+
+/// One address of pool4 for one protocol; a large pool4 has hundreds of thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    /// Place of its instance.
+    at: usize,
+    address: Ipv4Addr,
+    told: Protocol,
+    used: u32,
+    total: u32,
+}
+
+/// Those that are shown: fullest first, by thousandths; of equal ones in the order of the configuration.
+fn fullest(rows: Vec<Row>) -> Vec<Row> {
+    let mut keys: Vec<(Reverse<u64>, usize)> = rows
+        .iter()
+        .enumerate()
+        .map(|(place, row)| (Reverse(u64::from(row.used) * 1000 / u64::from(row.total.max(1))), place))
+        .collect();
+    if keys.len() > POOL4_SHOWN {
+        keys.select_nth_unstable(POOL4_SHOWN);
+        keys.truncate(POOL4_SHOWN);
+    }
+    keys.sort_unstable();
+    keys.into_iter().filter_map(|(_, place)| rows.get(place).copied()).collect()
 }
 
 impl Subject {
@@ -328,5 +357,28 @@ impl<'a> Rates<'a> {
     /// This snapshot is the one before the next.
     fn end(self) {
         *self.before = self.now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fullest_addresses_are_listed_in_order() {
+        let row = |number: u32| Row {
+            at: 0,
+            address: Ipv4Addr::from_bits(number),
+            told: Protocol::Tcp,
+            used: number % 1000,
+            total: 1000,
+        };
+        let rows: Vec<Row> = (0..200_000).map(row).collect();
+        let mut expected = rows.clone();
+        expected.sort_by_key(|row| Reverse(row.used));
+        expected.truncate(POOL4_SHOWN);
+        assert_eq!(fullest(rows.clone()), expected);
+        assert_eq!(fullest(rows[..3].to_vec()), [rows[2], rows[1], rows[0]]);
+        assert!(fullest(vec![Row { total: 0, ..row(5) }]).len() == 1);
     }
 }
