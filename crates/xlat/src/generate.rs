@@ -1,9 +1,9 @@
 //! Shell completions and manual pages, made from the command line's own description, and the document of the API from its.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 use clap_complete::env::Shells;
 use clap_mangen::Man;
 
@@ -38,12 +38,29 @@ pub(crate) fn openapi() -> Outcome {
 pub(crate) fn manual(folder: Option<&Path>) -> Outcome {
     match folder {
         None => {
-            let mut page = Vec::new();
-            Man::new(Cli::command()).render(&mut page)?;
-            Ok(print(&String::from_utf8_lossy(&page))?)
+            let mut text = Vec::new();
+            page(Cli::command()).render(&mut text)?;
+            Ok(print(&String::from_utf8_lossy(&text))?)
         }
-        Some(folder) => fs::create_dir_all(folder)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
-            .map_err(|error| Failure::doing(format!("cannot write to {}", folder.display()), &error)),
+        Some(folder) => {
+            let mut all = Cli::command().disable_help_subcommand(true);
+            all.build();
+            fs::create_dir_all(folder)
+                .and_then(|()| pages(all, folder))
+                .map_err(|error| Failure::doing(format!("cannot write to {}", folder.display()), &error))
+        }
     }
+}
+
+/// Writes the pages of a command and of those below it.
+fn pages(command: Command, folder: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        pages(below.clone(), folder)?;
+    }
+    page(command).generate_to(folder).map(drop)
+}
+
+/// The page of a command. What stands at its foot is the program, whichever command it is about.
+fn page(command: Command) -> Man {
+    Man::new(command).source(concat!("xlat ", env!("CARGO_PKG_VERSION"))).manual("Manual of xlat")
 }

@@ -158,6 +158,24 @@ fn completions_and_manual() {
     for name in ["xlat.1", "xlat-run.1", "xlat-check.1", "xlat-explain.1", "xlat-demo.1"] {
         assert!(folder.join(name).is_file(), "{name}");
     }
+    let reader = Command::new("man").arg("--version").output().is_ok_and(|output| output.status.success());
+    for page in std::fs::read_dir(&folder).unwrap().map(|page| page.unwrap().path()) {
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&page).unwrap();
+        let title = format!(".TH {name} 1  \"xlat {}\" \"Manual of xlat\"", env!("CARGO_PKG_VERSION"));
+        assert!(text.lines().any(|line| line == title), "{title} is not in it:\n{text}");
+        if reader {
+            let shown = Command::new("man")
+                .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"])
+                .arg(&page)
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8_lossy(&shown.stderr), "", "{name}");
+        }
+    }
+    if !reader {
+        eprintln!("not read by man: there is none");
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }
 
