@@ -15,6 +15,15 @@ grep -q "^CapBnd:	0000008000001000$" "/proc/$pid/status" || fail "more than CAP_
 journalctl --unit xlat --output cat --no-pager | grep "no fast path" && fail "there is no fast path"
 shows "runs, process" xlat status
 
+echo "-- an older package in the place of this one"
+mkdir /tmp/older
+dpkg-deb --raw-extract ./xlat_*.deb /tmp/older/xlat
+sed -i 's/^Version: .*/Version: 0.0.1-1/' /tmp/older/xlat/DEBIAN/control
+dpkg-deb --build --root-owner-group /tmp/older/xlat /tmp/older/xlat.deb > /dev/null
+types "apt-get install --yes --allow-downgrades /tmp/older/xlat.deb > /dev/null"
+[ "$(systemctl is-active xlat)" = active ] || fail "the service does not run"
+pid=$(systemctl show --property MainPID --value xlat)
+
 echo "-- restart, reload and upgrade while traffic goes on"
 ip netns exec server iperf3 --server --one-off > /tmp/iperf.server 2>&1 &
 on_client ping -i 0.2 -w 14 "$SERVER" > /tmp/ping &
@@ -25,8 +34,8 @@ iperf=$!
 sleep 3
 types systemctl restart xlat
 sleep 2
-types "apt-get install --yes --reinstall ./xlat_*.deb > /tmp/upgrade"
-grep -q "Setting up xlat" /tmp/upgrade || fail "it was not installed again"
+types "apt-get install --yes ./xlat_*.deb > /tmp/upgrade"
+grep -q "Unpacking xlat (.*) over (0.0.1-1)" /tmp/upgrade || { cat /tmp/upgrade; fail "it was not an upgrade"; }
 [ "$(systemctl show --property MainPID --value xlat)" != "$pid" ] || fail "an upgrade does not restart the daemon"
 sleep 2
 types systemctl reload xlat
