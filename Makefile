@@ -161,6 +161,7 @@ install-jool: ## Jool's names beside it: jool, jool_siit, joold
 	install -d $(INTO)/bin $(MAN) $(BASH)
 	for name in $(JOOL); do ln -sf xlat $(INTO)/bin/$$name; done
 	install -m 644 packaging/jool/jool.1 $(MAN)/jool.1
+	install -D -m 644 packaging/jool/modprobe.conf $(INTO)/lib/modprobe.d/xlat-jool.conf
 	ln -sf jool.1 $(MAN)/jool_siit.1
 	ln -sf jool.1 $(MAN)/joold.1
 	install -m 644 packaging/jool/jool.bash $(BASH)/jool
@@ -174,7 +175,7 @@ uninstall: ## take away what install brought; the configuration stays if it was 
 	done
 	rm -f $(INTO)/bin/xlat $(MAN)/xlat.1 $(MAN)/xlat-*.1 $(BASH)/xlat $(ZSH)/_xlat $(FISH)/xlat.fish
 	rm -f $(UNITS)/xlat.service $(UNITS)/xlat@.service $(INTO)/lib/sysusers.d/xlat.conf $(INTO)/lib/tmpfiles.d/xlat.conf
-	rm -f $(DESTDIR)/etc/logrotate.d/xlat
+	rm -f $(DESTDIR)/etc/logrotate.d/xlat $(INTO)/lib/modprobe.d/xlat-jool.conf
 	rm -rf $(DOC)
 	if cmp -s packaging/xlat.toml $(ETC)/xlat.toml; then rm $(ETC)/xlat.toml; rmdir --ignore-fail-on-non-empty $(ETC); fi
 

@@ -2,6 +2,7 @@
 //! is said, since anybody can take an abstract name.
 
 use std::io;
+use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -11,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use crate::access::may_serve;
 use crate::api::{Changes, Translator};
@@ -19,6 +21,9 @@ use crate::socket;
 
 /// A line of an answer in bytes, at most: rows have some hundreds, snapshots of many instances some ten thousands.
 const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Changes are checked as a whole and answered when they hold: so many times as long as the rest they may take.
+const CHANGES: u32 = 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,9 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{0}")]
     Refused(Error),
+    /// The daemon is alive and does not say anything.
+    #[error("the daemon has not answered for {} s", .0.as_secs())]
+    Silent(Duration),
     /// The connection broke, or what came is no answer.
     #[error("the daemon's answer cannot be read: {0}")]
     Broken(String),
@@ -42,13 +50,21 @@ pub enum ClientError {
 pub struct Client {
     device: String,
     own_uid: u32,
+    patience: Option<Duration>,
 }
 
 impl Client {
     /// Of the daemon that has `device`; `own_uid` is the user of this process.
     #[must_use]
     pub fn new(device: &str, own_uid: u32) -> Self {
-        Self { device: device.to_owned(), own_uid }
+        Self { device: device.to_owned(), own_uid, patience: None }
+    }
+
+    /// The same, but it gives up where the daemon has not begun its answer after so long; to a request that may change
+    /// something, after ten times as long.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// Asks for one object.
@@ -121,7 +137,13 @@ impl Client {
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
-        self.send(method, path, "application/json", Full::new(body)).await
+        let patience =
+            if method == Method::GET { self.patience } else { self.patience.map(|one| one * CHANGES) };
+        let answer = self.send(method, path, "application/json", Full::new(body));
+        match patience {
+            Some(patience) => timeout(patience, answer).await.unwrap_or(Err(ClientError::Silent(patience))),
+            None => answer.await,
+        }
     }
 
     /// One request with any body.

@@ -2,7 +2,7 @@
 //! here. In the host's own namespace that is the service's business, if there is one; elsewhere, and without a service
 //! manager, a daemon that begins with nothing is started from here.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use xlat_control::Client;
 use xlat_control::api::Status;
 
@@ -38,6 +40,7 @@ pub(crate) async fn start(client: &Client) -> Outcome {
         return answers(client, || Ok(())).await.map_err(|Silent| see_journal("it does not answer"));
     }
     let log = log_path();
+    let Some(_turn) = turn(client, &log).await? else { return Ok(()) };
     let mut daemon = start_process(&log)?;
     let lives = || match daemon.try_wait() {
         Ok(None) => Ok(()),
@@ -49,6 +52,28 @@ pub(crate) async fn start(client: &Client) -> Outcome {
             let said = fs::read_to_string(&log).unwrap_or_default();
             Failure::new(format!("it ended at once:\n{}", said.trim_end()))
         }
+    })
+}
+
+/// Waits until nobody else is starting a daemon of this namespace, and keeps others from it; `None` where one runs by then.
+async fn turn(client: &Client, log: &Path) -> Outcome<Option<File>> {
+    let failed = |error: io::Error| {
+        Failure::doing(format!("cannot start a daemon, which takes root: {}", log.display()), &error)
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(FOLDER).map_err(failed)?;
+    // Not truncated: until it is our turn, it is somebody else's log.
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(log);
+    let file = file.map_err(failed)?;
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != Errno::WOULDBLOCK || Instant::now() > end {
+            return Err(failed(error.into()));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(match client.get::<Status>("/v1/status").await {
+        Ok(_runs) => None,
+        Err(_nobody) => Some(file),
     })
 }
 
@@ -95,14 +120,8 @@ fn see_journal(what: &str) -> Failure {
 
 /// Starts a daemon without configuration that outlives us.
 fn start_process(log: &Path) -> Outcome<Child> {
-    let output = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(FOLDER)
-        .and_then(|()| OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(log));
-    let output = output.map_err(|error| {
-        Failure::doing(format!("cannot start a daemon, which takes root: {}", log.display()), &error)
-    })?;
+    // Opened anew: the daemon is not to inherit the lock of who starts it.
+    let output = OpenOptions::new().write(true).truncate(true).open(log)?;
     Ok(Command::new(std::env::current_exe()?)
         .args(["run", "--empty"])
         .current_dir("/")

@@ -8,7 +8,7 @@ mod pages;
 
 use std::io::{Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -333,6 +333,21 @@ fn a_table_streams_past_a_client_that_does_not_read() {
 fn without_a_daemon_it_is_said_so() {
     let error = wait(Client::new("nobody-is-here", own_uid()).get::<Status>("/v1/status")).unwrap_err();
     assert!(matches!(error, ClientError::Unreachable(_)), "{error}");
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_given_up() {
+    let device = format!("mute{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(format!("xlat.{device}")).unwrap();
+    // Connections wait in its queue.
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let client = Client::new(&device, own_uid()).with_patience(Duration::from_millis(20));
+    let changes = Changes { translator: Translator::Siit, instance: "x".to_owned(), changes: Vec::new() };
+    let answers = [wait(client.get::<Status>("/v1/status")).map(drop), wait(client.change(&changes))];
+    for (answer, millis) in answers.into_iter().zip([20, 200]) {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, ClientError::Silent(time) if time.as_millis() == millis), "{error}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use xlat_control::capture::{CaptureLine, CapturedPacket};
 use xlat_control::{Client, Lines};
 
 use crate::cli;
+use crate::commands::remote::PATIENCE;
 use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use pcapng::Pcapng;
@@ -21,7 +22,8 @@ use pcapng::Pcapng;
 pub(crate) fn capture(arguments: &cli::Capture) -> Outcome<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = Client::new(&arguments.device, rustix::process::geteuid().as_raw());
+        let client =
+            Client::new(&arguments.device, rustix::process::geteuid().as_raw()).with_patience(PATIENCE);
         let lines = match client.rows(&request(arguments)).await {
             Ok(lines) => lines,
             Err(error) => return Ok(Trouble::from(error).tell(arguments.json)),

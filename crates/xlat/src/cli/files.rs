@@ -66,7 +66,7 @@ pub(crate) struct ImportJool {
     /// The files are jool's, where that is not clear
     #[arg(long)]
     pub(crate) nat64: bool,
-    /// Write to this file, which must not exist [default: standard output]
+    /// Write to this file, which must not exist, or have nothing but comments [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct ImportJool {
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) to: To,
-    /// Write to this file, which must not exist [default: standard output]
+    /// Write to this file, which must not exist, or have nothing but comments [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

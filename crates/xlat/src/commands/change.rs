@@ -234,12 +234,15 @@ pub(crate) async fn pool4_remove(remove: &Pool4Remove) -> Result<(), Trouble> {
             let path = format!("bib?protocol={}&within={}", word(block.protocol), block.prefix);
             let ports = block.first_port..=block.last_port;
             let is_meant = |row: &BibRow| {
-                ports.contains(&row.pair.ipv4.port) && block.prefix.contains(&row.pair.ipv4.address)
+                (row.is_static || row.sessions > 0)
+                    && ports.contains(&row.pair.ipv4.port)
+                    && block.prefix.contains(&row.pair.ipv4.address)
             };
-            entries += in_use(&remote, &Remote::path(&target, &path), is_meant).await?;
+            entries += counted(&remote, &Remote::path(&target, &path), is_meant).await?;
         }
         if entries > 0 {
-            let loss = format!("{} BIB entries with sessions use that, which would end", shown(entries));
+            let entries = shown(entries);
+            let loss = format!("{entries} BIB entries, static or with sessions, use that, which would end");
             confirm(&loss, *yes)?;
         }
     }
@@ -247,12 +250,12 @@ pub(crate) async fn pool4_remove(remove: &Pool4Remove) -> Result<(), Trouble> {
     make(&remote, to, &target, changes).await
 }
 
-/// How many BIB entries that are meant have sessions, as far as it matters.
-async fn in_use(remote: &Remote, path: &str, is_meant: impl Fn(&BibRow) -> bool) -> Result<usize, Trouble> {
+/// How many BIB entries are meant, as far as it matters.
+async fn counted(remote: &Remote, path: &str, is_meant: impl Fn(&BibRow) -> bool) -> Result<usize, Trouble> {
     let mut rows = remote.rows(path).await?;
     let mut count = 0;
     while let Some(row) = rows.next::<BibRow>().await? {
-        count += usize::from(row.sessions > 0 && is_meant(&row));
+        count += usize::from(is_meant(&row));
         if count == COUNTED_MAX {
             break;
         }
@@ -312,9 +315,11 @@ pub(crate) async fn bib_remove(remove: &BibRemove) -> Result<(), Trouble> {
     if !yes {
         let path = Remote::path(&target, &format!("bib?protocol={}&{query}", word(protocol)));
         let is_meant = |row: &BibRow| {
-            ipv6.is_none_or(|ipv6| ipv6 == row.pair.ipv6) && ipv4.is_none_or(|ipv4| ipv4 == row.pair.ipv4)
+            row.sessions > 0
+                && ipv6.is_none_or(|ipv6| ipv6 == row.pair.ipv6)
+                && ipv4.is_none_or(|ipv4| ipv4 == row.pair.ipv4)
         };
-        if in_use(&remote, &path, is_meant).await? > 0 {
+        if counted(&remote, &path, is_meant).await? > 0 {
             confirm("the entry has sessions, which would end", *yes)?;
         }
     }

@@ -1,7 +1,7 @@
 //! Configurations from and into files: import, export, diff, reload, check.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -38,7 +38,7 @@ pub(crate) fn import(import: &ImportJool) -> Result<(), Trouble> {
             .map_err(|found| Trouble::refused(format!("the file has errors\n{found}")))?;
         if !loaded.warnings.list.is_empty() {
             // Without a standard error there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "{}", loaded.warnings);
+            let _ = writeln!(io::stderr(), "{}", loaded.warnings);
         }
         names.push(file.display().to_string());
         config.instances.extend(loaded.config.instances);
@@ -109,7 +109,7 @@ async fn differences(diff: &Diff) -> Result<bool, Trouble> {
     // What is wrong with the file is said better here, with its lines.
     load_file(&diff.file, &Hint::default())
         .map_err(|found| Trouble::refused(format!("the file has errors\n{found}")))?;
-    let text = std::fs::read_to_string(&diff.file)
+    let text = fs::read_to_string(&diff.file)
         .map_err(|error| Failure::doing(format!("cannot read {}", diff.file.display()), &error))?;
     let mut rows = Remote::new(&diff.to).put("/v1/configuration?dry-run=true", text).await?;
     let mut differs = false;
@@ -163,6 +163,22 @@ pub(crate) fn check(check: &FileCheck) -> Result<ExitCode, Trouble> {
 /// Writes to a file that is not there yet, or to standard output.
 fn write(path: Option<&Path>, text: &str) -> Result<(), Trouble> {
     let Some(path) = path else { return Ok(print(text)?) };
-    let written = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = match File::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !says_nothing(path) {
+                return Err(Trouble::refused(format!("{} exists and is not empty", path.display()))
+                    .help("write to another file and compare them"));
+            }
+            fs::write(path, text)
+        }
+        created => created.and_then(|mut file| file.write_all(text.as_bytes())),
+    };
     written.map_err(|error| Failure::doing(format!("cannot write {}", path.display()), &error).into())
+}
+
+/// Whether a file has nothing but comments, as the one that the package brings.
+fn says_nothing(path: &Path) -> bool {
+    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+    let table = is_file.then(|| fs::read_to_string(path).ok()?.parse::<toml::Table>().ok()).flatten();
+    table.is_some_and(|table| table.is_empty())
 }

@@ -12,7 +12,7 @@ use super::trouble::Trouble;
 use crate::cli::common::To;
 
 /// How long the daemon may take to begin its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Changes are checked as a whole and answered when they hold: so many times as long.
 const CHANGES: u32 = 10;
 /// Instances that are looked at to find the one that is meant.

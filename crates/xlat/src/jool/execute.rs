@@ -15,6 +15,7 @@ use super::fail::{Fail, INVALID, UNREACHABLE};
 use super::names::node;
 use super::session::{self, Synchronise};
 use super::{Program, file, read_file, show, stats, values, way_out};
+use crate::commands::remote::PATIENCE;
 use crate::start;
 
 /// Tables of state of at most so many rows are printed in Jool's order; longer ones as they come, which needs no memory.
@@ -28,7 +29,7 @@ pub(super) fn execute(program: Program, instance: Option<String>, command: Comma
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::client(error, 1))?;
     let uid = rustix::process::geteuid().as_raw();
-    let client = Client::new(DEFAULT_DEVICE, uid);
+    let client = Client::new(DEFAULT_DEVICE, uid).with_patience(PATIENCE);
     let mut session = Session {
         client,
         translator: program.translator(),

@@ -75,7 +75,9 @@ impl From<ClientError> for Fail {
                 ),
                 UNREACHABLE,
             ),
-            other @ (ClientError::Stranger(_) | ClientError::Broken(_)) => Self::client(other, UNREACHABLE),
+            other @ (ClientError::Stranger(_) | ClientError::Broken(_) | ClientError::Silent(_)) => {
+                Self::client(other, UNREACHABLE)
+            }
         }
     }
 }

@@ -92,7 +92,8 @@ enum End {
 }
 
 struct Daemon {
-    path: PathBuf,
+    /// Its own file, unless commands have started it.
+    path: Option<PathBuf>,
     state_dir: Option<PathBuf>,
     config: Config,
     engine: Arc<Engine>,
@@ -202,8 +203,9 @@ impl Daemon {
         })
         .await?;
         (fresh.0, unfinished.0) = (None, None);
+        let path = loaded.is_some().then(|| arguments.config.clone());
         let about = About {
-            file: loaded.is_some().then(|| arguments.config.clone()),
+            file: path.clone(),
             workers: workers.counters().count(),
             no_fast_path: kernel.as_ref().err().cloned(),
             ..About::default()
@@ -228,7 +230,7 @@ impl Daemon {
         let watch = Watch::new(events.sender(), &engine);
         let web = Outside::start(observer.clone(), &config);
         let mut daemon = Self {
-            path: arguments.config.clone(),
+            path,
             state_dir,
             config,
             engine,
@@ -307,7 +309,7 @@ impl Daemon {
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(()) => {
-                tracing::info!(file = %self.path.display(), "configuration was read again");
+                tracing::info!("configuration was read again");
                 if let Err(failure) = self.events.reopen_log() {
                     tracing::error!("lines go where they went before: {failure}");
                 }
@@ -324,7 +326,11 @@ impl Daemon {
 
     async fn try_reload(&mut self) -> Result<(), Error> {
         let addresses = self.addresses.borrow_and_update().clone();
-        let loaded = load_file(&self.path, &Hint::default()).map_err(|found| {
+        let Some(path) = &self.path else {
+            return Err(Error::invalid("this daemon was started by a command and has no file to read")
+                .with_help("`xlat export` prints the file of what is in force; `xlat stop` and then `xlat run --config FILE` go on with it"));
+        };
+        let loaded = load_file(path, &Hint::default()).map_err(|found| {
             log_findings(&found.list);
             Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string()))
         })?;

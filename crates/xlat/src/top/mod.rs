@@ -18,6 +18,7 @@ use xlat_control::live::Live;
 use xlat_control::{Client, Lines};
 
 use crate::cli;
+use crate::commands::remote::PATIENCE;
 use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use view::View;
@@ -32,7 +33,7 @@ const TEXT: Rect = Rect { x: 0, y: 0, width: 100, height: 44 };
 /// Shows what the daemon does until `q`; once, as text, where there is no terminal.
 pub(crate) fn top(arguments: &cli::Top) -> Outcome<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(&arguments.device, rustix::process::geteuid().as_raw());
+    let client = Client::new(&arguments.device, rustix::process::geteuid().as_raw()).with_patience(PATIENCE);
     let is_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     runtime.block_on(async {
         let lines = match client.rows(STREAM).await {

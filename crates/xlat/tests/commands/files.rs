@@ -25,6 +25,8 @@ fn what_jool_had_becomes_ours() {
     fs::write(scene.folder.join("nat64.json"), JOOL).unwrap();
     fs::write(scene.folder.join("siit.json"), JOOL_SIIT).unwrap();
     fs::write(scene.folder.join("half.json"), &JOOL[..100]).unwrap();
+    // What the package brings.
+    fs::write(scene.folder.join("xlat.toml"), "# Every line a comment.\n").unwrap();
     insta::assert_snapshot!(
         "import",
         scene.transcript(
@@ -44,6 +46,24 @@ fn what_jool_had_becomes_ours() {
     let _daemon = scene.daemon(Some(&both));
     assert_eq!(scene.stdout("instance --csv --no-headers"), "office,NAT64\nedge,SIIT\n");
     assert_eq!(scene.stdout("bib --no-headers --tcp").lines().count(), 1);
+}
+
+#[test]
+fn who_was_started_by_a_command_has_no_file() {
+    let Some(scene) = Scene::build("nofile") else { return };
+    let _daemon = scene.daemon(None);
+    let (code, said) = scene.refused("reload");
+    assert!(code == 1 && said.contains("has no file to read"), "{said}");
+}
+
+#[test]
+fn static_entries_do_not_end_unasked_with_their_pool4() {
+    let Some(scene) = Scene::build("static") else { return };
+    let _daemon = scene.daemon(Some(FILE));
+    scene.stdout("bib add 203.0.113.2#80 2001:db8::8#80 --tcp");
+    let (code, said) = scene.refused("pool4 remove 203.0.113.2");
+    assert!(code == 1 && said.contains("static"), "{said}");
+    scene.stdout("pool4 remove 203.0.113.2 --yes");
 }
 
 const FILE: &str = "[[instance]]

@@ -1,6 +1,7 @@
 //! A translator in one command.
 
 use std::fs;
+use std::process::{Child, Stdio};
 
 use xlat_netlab::Background;
 
@@ -34,6 +35,37 @@ fn one_command_translates() {
     assert!(pings);
     assert_eq!(other, "UDP,0,203.0.113.3,100-200\nUDP,0,203.0.113.4,1-65535\n");
     assert_eq!(mappings, "192.0.2.16/32,2001:db8::16/128\n198.51.100.8/32,2001:db8::8/128\n");
+}
+
+#[test]
+fn of_many_at_once_one_starts_the_daemon() {
+    let Some(scene) = Scene::build("race") else { return };
+    if fs::create_dir_all("/run/xlat").is_err() {
+        eprintln!("skipped: /run cannot be written");
+        return;
+    }
+    let start = |number: u32| {
+        let mut command = scene.t.command(XLAT);
+        command.args([
+            "nat64",
+            "--name",
+            &format!("n{number}"),
+            "--pool6",
+            &format!("2001:db8:{number}::/96"),
+        ]);
+        command.args(["--pool4", &format!("203.0.113.{number}")]).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let all: Vec<Child> = (100..140).map(start).collect();
+    let outcomes: Vec<_> = all.into_iter().map(|one| one.wait_with_output().unwrap()).collect();
+    let status = scene.stdout("status");
+    scene.end_started();
+    for outcome in outcomes {
+        // Two may both believe to be the first instance: that is told, and harms nobody.
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        assert!(outcome.status.success() || said.contains("of the framework netfilter already"), "{said}");
+    }
+    // Whoever comes too late to be the daemon must not have taken the kernel's part meanwhile.
+    assert!(!status.contains("belongs to another daemon"), "{status}");
 }
 
 #[test]
