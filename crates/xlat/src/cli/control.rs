@@ -3,10 +3,11 @@
 use clap::Subcommand;
 
 use super::files::{
-    DIFF_EXAMPLES, Diff, EVENTS_EXAMPLES, EXPORT_EXAMPLES, Events, Export, Import, RELOAD_EXAMPLES, Reload,
+    DIFF_EXAMPLES, Diff, EVENTS_EXAMPLES, EXPORT_EXAMPLES, Events, Export, File, Import, RELOAD_EXAMPLES,
+    Reload,
 };
 use super::quick::{NAT64_EXAMPLES, Nat64, SIIT_EXAMPLES, Siit};
-use super::tables::{Address, Bib, Denylist4, Eamt, File, Global, Instance, Pool4, Session, Stats};
+use super::tables::{Address, Bib, Denylist4, Eamt, Global, Instance, Pool4, Session, Stats};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Control {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use ipnet::IpNet;
 
 use super::common::To;
@@ -105,4 +105,48 @@ pub(crate) struct Events {
     /// Only what has an address in this prefix, on whichever side
     #[arg(long, value_name = "PREFIX", value_parser = notation::network)]
     pub(crate) within: Option<IpNet>,
+}
+
+const FILE_EXAMPLES: &str = "\
+The file is one of Jool's JSON files, or TOML with one instance. For all instances at once: xlat reload.
+
+Examples:
+  xlat file handle /etc/jool/jool.conf
+  xlat file check office.toml";
+
+#[derive(Debug, Args)]
+#[command(after_help = FILE_EXAMPLES)]
+pub(crate) struct File {
+    #[command(subcommand)]
+    pub(crate) operation: FileOperation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FileOperation {
+    /// Make an instance as a file says, or put the file in its place; starts a daemon where none runs
+    #[command(after_help = FILE_EXAMPLES)]
+    Handle(FileHandle),
+    /// Say what is wrong with a file, without any daemon
+    #[command(after_help = FILE_EXAMPLES)]
+    Check(FileCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileHandle {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// The file
+    #[arg(value_parser = value_parser!(PathBuf))]
+    pub(crate) file: PathBuf,
+    /// Skip the checks that only warn
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileCheck {
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// The file
+    pub(crate) file: PathBuf,
 }

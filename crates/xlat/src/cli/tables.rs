@@ -1,7 +1,6 @@
 //! The modes: what a running daemon can be asked and told, in the grammar of Jool (`MODE OPERATION ...`), with what that lacks.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, value_parser};
 use clap_complete::engine::ArgValueCompleter;
@@ -504,7 +503,7 @@ pub(crate) struct Denylist4Remove {
     pub(crate) prefix: Ipv4Net,
 }
 
-// Statistics, addresses, files.
+// Statistics, addresses.
 
 const STATS_EXAMPLES: &str = "\
 Examples:
@@ -569,48 +568,4 @@ pub(crate) struct AddressQuery {
     /// Say by which mapping or prefix
     #[arg(short, long)]
     pub(crate) verbose: bool,
-}
-
-const FILE_EXAMPLES: &str = "\
-The file is one of Jool's JSON files, or TOML with one instance. For all instances at once: xlat reload.
-
-Examples:
-  xlat file handle /etc/jool/jool.conf
-  xlat file check office.toml";
-
-#[derive(Debug, Args)]
-#[command(after_help = FILE_EXAMPLES)]
-pub(crate) struct File {
-    #[command(subcommand)]
-    pub(crate) operation: FileOperation,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum FileOperation {
-    /// Make an instance as a file says, or put the file in its place; starts a daemon where none runs
-    #[command(after_help = FILE_EXAMPLES)]
-    Handle(FileHandle),
-    /// Say what is wrong with a file, without any daemon
-    #[command(after_help = FILE_EXAMPLES)]
-    Check(FileCheck),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FileHandle {
-    #[command(flatten)]
-    pub(crate) to: To,
-    /// The file
-    #[arg(value_parser = value_parser!(PathBuf))]
-    pub(crate) file: PathBuf,
-    /// Skip the checks that only warn
-    #[arg(short, long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FileCheck {
-    #[command(flatten)]
-    pub(crate) to: To,
-    /// The file
-    pub(crate) file: PathBuf,
 }

@@ -17,10 +17,11 @@ use super::progress::waiting;
 use super::remote::{DEFAULT, Remote, Target, kind, named_kind};
 use super::trouble::Trouble;
 use crate::cli::common::{Ending, To};
+use crate::cli::files::FileHandle;
 use crate::cli::notation;
 use crate::cli::tables::{
-    BibAdd, BibRemove, Block, EamtAdd, EamtRemove, FileHandle, GlobalUpdate, InstanceAdd, InstanceRemove,
-    Pool4Add, Pool4Remove, Transport,
+    BibAdd, BibRemove, Block, EamtAdd, EamtRemove, GlobalUpdate, InstanceAdd, InstanceRemove, Pool4Add,
+    Pool4Remove, Transport,
 };
 use crate::failure::Failure;
 use crate::start;

@@ -15,8 +15,7 @@ use super::progress::waiting;
 use super::remote::{Remote, named_kind};
 use super::trouble::Trouble;
 use crate::cli::common::To;
-use crate::cli::files::{Diff, Export, ImportJool};
-use crate::cli::tables::FileCheck;
+use crate::cli::files::{Diff, Export, FileCheck, ImportJool};
 use crate::failure::Failure;
 
 /// Ends `diff` where something differs, and where it cannot tell.

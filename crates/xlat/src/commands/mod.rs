@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use xlat_control::api::{Change, Translator};
 
 use crate::cli::common::To;
-use crate::cli::files::{Diff, Events, Export, Reload};
+use crate::cli::files::{Diff, Events, Export, FileOperation, Reload};
 use crate::cli::tables::{
-    AddressOperation, BibOperation, Denylist4Operation, EamtOperation, FileOperation, GlobalOperation,
-    InstanceOperation, Pool4Operation, SessionOperation, StatsOperation,
+    AddressOperation, BibOperation, Denylist4Operation, EamtOperation, GlobalOperation, InstanceOperation,
+    Pool4Operation, SessionOperation, StatsOperation,
 };
 use crate::cli::{Control, files::From as Source};
 use crate::failure::{Failure, Outcome};
