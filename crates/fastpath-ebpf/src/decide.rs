@@ -11,14 +11,11 @@ use crate::steer::{NOT_OURS, check_own, is_ours6, is_pool4, owner4};
 use crate::view::View;
 use crate::{stateful, stateless};
 
-/// What is done through a program's context.
-pub trait Hook: Copy {
-    /// The same number, of which the verifier knows nothing more: paths that differ only in what it knew of it are one path
-    /// then, and the program stays far below what a verifier is ready to look at.
+/// A number of which the verifier is to know nothing more: paths that differ only in what it knew of it are one path then, and
+/// the program stays far below what a verifier is ready to look at.
+pub trait Forget: Copy {
+    /// The same number.
     fn forget(self, value: u32) -> u32;
-
-    /// A copy of a part of the frame, which may begin anywhere. `None` if it is not there, or if only the tc program has copies.
-    fn copy<const WORDS: usize>(self, at: u32) -> Option<[u32; WORDS]>;
 
     /// The same reason.
     #[inline(always)]
@@ -35,8 +32,6 @@ pub struct Frame<C> {
     pub context: C,
     /// From the IP header on.
     pub view: View,
-    /// Bytes in front of that.
-    pub mac: u32,
     /// Bytes of the IP packet, with what the link added behind it.
     pub len: u32,
     pub mark: u32,
@@ -61,7 +56,7 @@ pub struct Decision<H, A> {
 
 /// An IPv6 packet.
 #[inline(always)]
-pub fn six_to_four<const DEVICE: bool, C: Hook>(
+pub fn six_to_four<const DEVICE: bool, C: Forget>(
     config: &Config,
     frame: &Frame<C>,
 ) -> Result<Decision<Header6, u32>, Stop> {
@@ -73,9 +68,7 @@ pub fn six_to_four<const DEVICE: bool, C: Hook>(
     }
     let (header, upper) = match read6(frame) {
         Ok(read) => read,
-        Err(reason) => {
-            return Err(unreadable6(config, frame.view, is_ours, frame.context.forget_reason(reason)));
-        }
+        Err(reason) => return Err(unreadable6(config, frame.view, is_ours, frame.context.forget_reason(reason))),
     };
     let (mut known, mut now) = (None, 0);
     if is_ours && config.flags & config_flag::STATEFUL != 0 {
@@ -106,7 +99,7 @@ pub fn six_to_four<const DEVICE: bool, C: Hook>(
 
 /// An IPv4 packet.
 #[inline(always)]
-pub fn four_to_six<const DEVICE: bool, C: Hook>(
+pub fn four_to_six<const DEVICE: bool, C: Forget>(
     config: &Config,
     frame: &Frame<C>,
 ) -> Result<Decision<Header4, Address6>, Stop> {
@@ -120,7 +113,7 @@ pub fn four_to_six<const DEVICE: bool, C: Hook>(
     }
     if is_ours
         && owner != 0
-        && let Err(reason) = check_own(frame, owner, dst)
+        && let Err(reason) = check_own(frame.view, owner, dst)
     {
         return Err(Stop::Pass(reason));
     }

@@ -2,7 +2,6 @@
 //! up, rewrite, send, or hand up with a named reason (RFC 7915 and RFC 6146 are the engine's).
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch)]
 
 mod count;
 mod decide;
@@ -37,12 +36,6 @@ pub fn xlat_device(context: TcContext) -> i32 {
 /// Ingress of an Ethernet interface, before the kernel makes a packet of the frame.
 #[xdp]
 pub fn xlat_xdp(context: XdpContext) -> u32 {
-    xdp::ingress::<true>(context.ctx)
-}
-
-/// The same for kernels before Linux 5.18, which take it from those with `CAP_PERFMON` only.
-#[xdp]
-pub fn xlat_xdp_old(context: XdpContext) -> u32 {
     xdp::ingress::<false>(context.ctx)
 }
 

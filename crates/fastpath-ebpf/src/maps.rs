@@ -5,8 +5,7 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
 use xlat_fastpath::config::{
-    Config, HOST_WORDS, INSTANCES as INSTANCE_COUNT, Instance, LINKS as LINK_COUNT, Link, OWN_PORT_WORDS,
-    Steer,
+    Config, INSTANCES as INSTANCE_COUNT, Instance, LINKS as LINK_COUNT, Link, OWN_ADDRESSES, Steer,
 };
 use xlat_fastpath::count::{COUNT, Traffic};
 use xlat_fastpath::flow::{Key4, Key6, To4, To6};
@@ -32,7 +31,7 @@ pub static MTU4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(STEER_COUNT, 
 #[map(name = "XLAT_POOL4")]
 pub static POOL4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(STEER_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_OWN_PORTS")]
-pub static OWN_PORTS: Array<u64> = Array::with_max_entries(OWN_PORT_WORDS, BPF_F_MMAPABLE);
+pub static OWN_PORTS: Array<[u64; 1024]> = Array::with_max_entries(OWN_ADDRESSES * 3, BPF_F_MMAPABLE);
 #[map(name = "XLAT_FLOWS6")]
 pub static FLOWS6: HashMap<[u64; 5], To4> = HashMap::with_max_entries(FLOW_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_FLOWS4")]
@@ -44,9 +43,9 @@ pub static EAM6: HashMap<[u64; 3], Eam6> = HashMap::with_max_entries(EAM_COUNT, 
 #[map(name = "XLAT_DENY4")]
 pub static DENY4: HashMap<[u32; 3], u32> = HashMap::with_max_entries(EAM_COUNT, BPF_F_NO_PREALLOC);
 #[map(name = "XLAT_EAM_FILTER")]
-pub static EAM_FILTER: Array<u64> = Array::with_max_entries(FILTER_WORDS as u32, 0);
+pub static EAM_FILTER: Array<[u64; FILTER_WORDS]> = Array::with_max_entries(1, 0);
 #[map(name = "XLAT_HOST")]
-pub static HOST: Array<u64> = Array::with_max_entries(HOST_WORDS, 0);
+pub static HOST: Array<[u64; 1024]> = Array::with_max_entries(1, 0);
 #[map(name = "XLAT_COUNTERS")]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNT, 0);
 #[map(name = "XLAT_TRAFFIC")]

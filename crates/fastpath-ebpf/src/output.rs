@@ -12,7 +12,6 @@ use xlat_fastpath::route::{Key, ROUTE_SECONDS, Route};
 
 use crate::maps::{LINKS, MTU4, ROUTES};
 use crate::plan::Plan;
-use crate::view::zero;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -47,18 +46,10 @@ pub struct Way {
 
 /// `struct bpf_redir_neigh`.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Nexthop {
     family: u32,
     address: [u32; 4],
-}
-
-impl Nexthop {
-    /// Nobody.
-    #[inline(always)]
-    pub fn none() -> Self {
-        Self { family: zero() as u32, address: [zero() as u32; 4] }
-    }
 }
 
 /// `struct bpf_fib_lookup`, as far as it is used.
@@ -73,13 +64,14 @@ struct Lookup {
     interface: u32,
     /// Of IPv4 the first byte: TOS.
     flow: u32,
-    src: Address6,
-    dst: Address6,
-    /// VLAN, then in: the mark, in four bytes. Out: the source's, then the neighbour's hardware address.
-    link: [u64; 2],
+    src: [u32; 4],
+    dst: [u32; 4],
+    vlan: u32,
+    /// In: the mark, in the first four bytes. Out: the source's, then the neighbour's hardware address.
+    hardware: [u16; 6],
 }
 
-const _: () = assert!(size_of::<Lookup>() == 64 && core::mem::offset_of!(Lookup, link) == 48);
+const _: () = assert!(size_of::<Lookup>() == 64 && core::mem::offset_of!(Lookup, hardware) == 52);
 
 /// What is asked about a packet besides its addresses.
 #[derive(Clone, Copy)]
@@ -103,7 +95,7 @@ pub trait Question {
     /// TOS or traffic class.
     fn class(&self) -> u32;
     /// Family, flow word and addresses as the kernel is asked.
-    fn ask(&self) -> (u8, u32, Address6, Address6);
+    fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]);
 }
 
 /// A packet that becomes IPv4: its plan and TOS.
@@ -123,8 +115,8 @@ impl Question for Question4<'_> {
     }
 
     #[inline(always)]
-    fn ask(&self) -> (u8, u32, Address6, Address6) {
-        (AF_INET, self.1, [self.0.src.into(), zero()], [self.0.dst.into(), zero()])
+    fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]) {
+        (AF_INET, self.1, [self.0.src, 0, 0, 0], [self.0.dst, 0, 0, 0])
     }
 }
 
@@ -140,8 +132,11 @@ impl Question for Question6<'_> {
     }
 
     #[inline(always)]
-    fn ask(&self) -> (u8, u32, Address6, Address6) {
-        (AF_INET6, (self.1 << 20).to_be(), self.0.src, self.0.dst)
+    fn ask(&self) -> (u8, u32, [u32; 4], [u32; 4]) {
+        let words = |address: Address6| {
+            [address[0] as u32, (address[0] >> 32) as u32, address[1] as u32, (address[1] >> 32) as u32]
+        };
+        (AF_INET6, (self.1 << 20).to_be(), words(self.0.src), words(self.0.dst))
     }
 }
 
@@ -187,11 +182,12 @@ pub fn way<A, Q: Question>(
         flow,
         src: src4,
         dst: dst4,
-        link: [zero(); 2],
+        vlan: 0,
+        hardware: [0; 6],
     };
     let mut flags = 0;
     if config.flags & config_flag::FIB_MARK != 0 {
-        lookup.link[0] = u64::from(asked.mark) << 32;
+        (lookup.hardware[0], lookup.hardware[1]) = (asked.mark as u16, (asked.mark >> 16) as u16);
         flags = LOOKUP_MARK;
     }
     // SAFETY: the structure has the size and layout that the kernel expects.
@@ -202,7 +198,7 @@ pub fn way<A, Q: Question>(
     let mut mtu = lookup.mtu;
     if config.flags & config_flag::MTU4_MAP != 0
         && family == AF_INET
-        && let Some(of_route) = MTU4.get(&lpm_trie::Key::new(32, (dst4[0] as u32).to_ne_bytes()))
+        && let Some(of_route) = MTU4.get(&lpm_trie::Key::new(32, dst4[0].to_ne_bytes()))
         && *of_route < u32::from(mtu)
     {
         mtu = *of_route as u16;
@@ -215,15 +211,17 @@ pub fn way<A, Q: Question>(
     if link.is_some_and(|link| link.flags & (link_flag::KNOWN | link_flag::ETHERNET) == link_flag::KNOWN) {
         return Ok(Way { by: by::PLAIN, interface, hardware: 0 });
     }
-    let [high, low] = lookup.dst;
-    let address = [high as u32, (high >> 32) as u32, low as u32, (low >> 32) as u32];
-    *nexthop = Nexthop { family: lookup.family.into(), address };
+    *nexthop = Nexthop { family: lookup.family.into(), address: lookup.dst };
     let by_neighbour = Way { by: by::NEIGHBOUR, interface, hardware: 0 };
     let is_memorable = link.is_some_and(|link| link.flags & link_flag::ETHERNET != 0);
     if result != SUCCESS || !is_memorable || interface >= LINK_COUNT {
         return Ok(by_neighbour);
     }
-    let hardware = lookup.link[1] >> 16 | u64::from(interface) << 48;
+    let hardware = lookup.hardware;
+    let hardware = u64::from(hardware[3])
+        | u64::from(hardware[4]) << 16
+        | u64::from(hardware[5]) << 32
+        | u64::from(interface) << 48;
     // The neighbour table sees by one packet in a while that the neighbour is in use. In a place that was just written to,
     // so many destinations take turns that those of them that meet a new second suffice for it.
     let is_first = route.routed != asked.now || !asked.by_xdp && route.is_seen == 0;

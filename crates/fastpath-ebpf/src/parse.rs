@@ -86,10 +86,7 @@ impl Header6 {
         }?;
         let known = view.part::<40>(0).ok_or(Counter::Malformed)?.u8_anew::<6>();
         // It is 6, 17 or 58, and the last becomes 1.
-        Ok(Upper {
-            protocol: known.wrapping_sub((known >> 5).wrapping_mul(ICMPV6 - protocol::ICMP)),
-            ..upper
-        })
+        Ok(Upper { protocol: known.wrapping_sub((known >> 5).wrapping_mul(ICMPV6 - protocol::ICMP)), ..upper })
     }
 }
 

@@ -8,37 +8,15 @@ use xlat_fastpath::count::Counter;
 use xlat_fastpath::rewrite::{
     Address6, eam4, eam6, embed, extract, in_pool6, is_never_translated, prefix4, prefix6,
 };
-use xlat_fastpath::stateless::{Eam4, filter_bit4, filter_bit6};
+use xlat_fastpath::stateless::{Eam4, FILTER_WORDS, filter_bit4, filter_bit6};
 
 use crate::maps::{DENY4, EAM_FILTER, EAM4, EAM6, HOST, INSTANCES};
 use crate::plan::{Plan, Stop, usable};
 use crate::steer::halves;
-use crate::view::zero;
 
 /// Lengths of prefixes that a table may have for each family; of tables with more only the longest count, and what they do not
 /// give goes to the daemon.
 const MAX_LENGTHS: u32 = 16;
-
-/// The first [`MAX_LENGTHS`] lengths of prefixes, to be shifted out one after the other: an index that differs from round to
-/// round cannot be added to a pointer without more rights than `CAP_BPF`.
-struct Lengths([u64; 2]);
-
-impl Lengths {
-    #[inline(always)]
-    fn of(bytes: &[u8]) -> Self {
-        let words = bytes.as_ptr().cast::<u32>();
-        // SAFETY: each of these arrays has more than sixteen bytes, and begins at a multiple of four.
-        let word = |at: usize| u64::from(unsafe { words.add(at).read() });
-        Self([word(0) | word(1) << 32, word(2) | word(3) << 32])
-    }
-
-    #[inline(always)]
-    fn next(&mut self) -> u32 {
-        let [low, high] = self.0;
-        self.0 = [low >> 8 | high << 56, high >> 8];
-        low as u32 & 0xff
-    }
-}
 
 /// What a look-up gives: an IPv4 address in the lower half, and these.
 mod found {
@@ -98,13 +76,13 @@ pub fn four_to_six(
 ) -> Result<Plan<Address6>, Stop> {
     let index = config.stateless;
     let Some(instance) = INSTANCES.get(index) else { return Err(none(is_ours)) };
-    let mut to_dst = [zero(); 2];
+    let mut to_dst = [0; 2];
     let new_dst = to6(instance, dst, &mut to_dst);
     let is_ours = is_ours || new_dst & found::STEERS != 0;
     if !is_ours || new_dst & found::SOME == 0 {
         return Err(none(is_ours));
     }
-    let mut to_src = [zero(); 2];
+    let mut to_src = [0; 2];
     if to6(instance, src, &mut to_src) & found::SOME == 0 {
         return Err(none(is_ours));
     }
@@ -136,7 +114,7 @@ pub fn steers4(config: &Config, dst: u32) -> bool {
     config.flags & config_flag::STATELESS != 0
         && INSTANCES
             .get(config.stateless)
-            .is_some_and(|instance| to6(instance, dst, &mut [zero(); 2]) & found::STEERS != 0)
+            .is_some_and(|instance| to6(instance, dst, &mut [0; 2]) & found::STEERS != 0)
 }
 
 /// No addresses here: another instance may have some.
@@ -168,14 +146,13 @@ fn is_stateful6(config: &Config, dst: Address6) -> bool {
 fn to4(instance: &Instance, high: u64, low: u64) -> u64 {
     let address = [high, low];
     let filter = filter_bit6(instance.table, prefix6(address, instance.filter6_len));
-    let count = if may_have(filter) { instance.lengths6_count } else { 0 };
-    let mut lengths = Lengths::of(&instance.lengths6);
+    let lengths = if may_have(filter) { instance.lengths6_count } else { 0 };
     let mut at = 0;
-    while at < count {
+    while at < lengths {
         if at >= MAX_LENGTHS {
             return found::UNKNOWN;
         }
-        let len = lengths.next();
+        let len = u32::from(instance.lengths6[at as usize]);
         let prefix = prefix6(address, len);
         let key = [u64::from(instance.table) | u64::from(len) << 32, prefix[0], prefix[1]];
         // SAFETY: the entry stays readable while the program runs.
@@ -216,11 +193,10 @@ fn to6(instance: &Instance, address: u32, out: &mut Address6) -> u64 {
 #[inline(always)]
 fn eam4_of(instance: &Instance, address: u32) -> Option<(u32, &'static Eam4)> {
     let filter = filter_bit4(instance.table, prefix4(address, instance.filter4_len));
-    let count = if may_have(filter) { instance.lengths4_count } else { 0 };
-    let mut lengths = Lengths::of(&instance.lengths4);
+    let lengths = if may_have(filter) { instance.lengths4_count } else { 0 };
     let mut at = 0;
-    while at < count && at < MAX_LENGTHS {
-        let len = lengths.next();
+    while at < lengths && at < MAX_LENGTHS {
+        let len = u32::from(instance.lengths4[at as usize]);
         // SAFETY: the entry stays readable while the program runs.
         if let Some(entry) = unsafe { EAM4.get(&key4(instance, address, len)) } {
             return Some((len, entry));
@@ -233,14 +209,13 @@ fn eam4_of(instance: &Instance, address: u32) -> Option<(u32, &'static Eam4)> {
 /// True if the denylist has the IPv4 address.
 #[inline(always)]
 fn is_denied(instance: &Instance, address: u32) -> bool {
-    let count = instance.deny_lengths4_count;
-    let mut lengths = Lengths::of(&instance.deny_lengths4);
+    let lengths = instance.deny_lengths4_count;
     let mut at = 0;
-    while at < count {
+    while at < lengths {
         if at >= MAX_LENGTHS {
             return true;
         }
-        let len = lengths.next();
+        let len = u32::from(instance.deny_lengths4[at as usize]);
         if DENY4.get_ptr(&key4(instance, address, len)).is_some() {
             return true;
         }
@@ -271,11 +246,15 @@ fn is_host6(address: Address6) -> bool {
 
 #[inline(always)]
 fn has_bit(word: usize, bit: u64) -> bool {
-    HOST.get(word as u32).is_none_or(|word| word & bit != 0)
+    let Some(words) = HOST.get(0) else { return true };
+    // SAFETY: there are 1024 words.
+    unsafe { *words.as_ptr().add(word & 1023) & bit != 0 }
 }
 
 /// False if no EAM entry of the table begins like an address whose place in the filter this is.
 #[inline(always)]
 fn may_have((word, bit): (usize, u64)) -> bool {
-    EAM_FILTER.get(word as u32).is_none_or(|word| word & bit != 0)
+    let Some(words) = EAM_FILTER.get(0) else { return true };
+    // SAFETY: there are as many words; the daemon writes them at any time.
+    unsafe { *words.as_ptr().add(word & (FILTER_WORDS - 1)) & bit != 0 }
 }

@@ -2,12 +2,11 @@
 //! identifier: that of the packet, or for an ICMP error that of the packet it quotes.
 
 use aya_ebpf::maps::lpm_trie::Key;
-use xlat_fastpath::config::{Config, INLINE_STEERS, PORT_WORDS, config_flag};
+use xlat_fastpath::config::{Config, INLINE_STEERS, config_flag};
 use xlat_fastpath::count::Counter;
 use xlat_fastpath::flow::protocol;
 use xlat_fastpath::rewrite::Address6;
 
-use crate::decide::{Frame, Hook};
 use crate::maps::{OWN_PORTS, POOL4, STEER4, STEER6};
 use crate::parse::is_error4;
 use crate::view::View;
@@ -70,39 +69,12 @@ fn bytes(address: Address6) -> [u8; 16] {
     unsafe { core::mem::transmute(address) }
 }
 
-/// Where the bytes of a layer 4 header are taken from.
-trait Source {
-    /// `WORDS` words in memory order, `AT` bytes behind the start of the header; None if they are not there.
-    fn words<const AT: usize, const WORDS: usize>(&self) -> Option<[u32; WORDS]>;
-}
-
-/// The packet itself, layer 4 beginning at `UPPER`: without more rights than `CAP_BPF`, the verifier allows no access to a packet
-/// at a place that is not the same for each.
-struct Direct<const UPPER: usize>(View);
-
-impl<const UPPER: usize> Source for Direct<UPPER> {
-    #[inline(always)]
-    fn words<const AT: usize, const WORDS: usize>(&self) -> Option<[u32; WORDS]> {
-        self.0.words(UPPER + AT)
-    }
-}
-
-/// A copy, layer 4 beginning at any place of the frame.
-struct Copied<C>(C, u32);
-
-impl<C: Hook> Source for Copied<C> {
-    #[inline(always)]
-    fn words<const AT: usize, const WORDS: usize>(&self) -> Option<[u32; WORDS]> {
-        self.0.copy(self.1 + AT as u32)
-    }
-}
-
 /// Whether a packet to the host's own address in `slot` (counted from 1) is ours: `Ok` if it is, or if only the daemon
 /// can tell.
 #[inline(always)]
-pub fn check_own<C: Hook>(frame: &Frame<C>, slot: u32, dst: u32) -> Result<(), Counter> {
+pub fn check_own(view: View, slot: u32, dst: u32) -> Result<(), Counter> {
     // What cannot be read is not known to be the host's: the daemon gives it back.
-    let Some(header) = frame.view.part::<20>(0) else { return Ok(()) };
+    let Some(header) = view.part::<20>(0) else { return Ok(()) };
     let index = match header.u8::<9>() {
         protocol::TCP => 0,
         protocol::UDP => 1,
@@ -114,21 +86,13 @@ pub fn check_own<C: Hook>(frame: &Frame<C>, slot: u32, dst: u32) -> Result<(), C
         return Ok(());
     }
     // Options do not hide the port: what comes back from the daemon has lost the interface that it came in by.
-    match header.u8::<0>() & 15 {
-        5 => check_upper(&Direct::<20>(frame.view), index, slot, dst),
-        words => check_upper(&Copied(frame.context, frame.mac + u32::from(words) * 4), index, slot, dst),
-    }
-}
-
-/// The same by layer 4, TCP, UDP or ICMP by its index.
-#[inline(always)]
-fn check_upper(upper: &impl Source, index: u32, slot: u32, dst: u32) -> Result<(), Counter> {
-    let Some([first, second]) = upper.words::<0, 2>() else { return Ok(()) };
-    let port = match (index, first as u8) {
-        (2, 0 | 8) => second as u16,
-        (2, kind) if is_error4(kind) => return check_quoted(upper, slot, dst),
+    let upper_at = usize::from(header.u8::<0>() & 15) * 4;
+    let Some(upper) = view.part::<8>(upper_at) else { return Ok(()) };
+    let port = match (index, upper.u8::<0>()) {
+        (2, 0 | 8) => upper.u16::<4>(),
+        (2, kind) if is_error4(kind) => return check_quoted(view, upper_at + 8, slot, dst),
         (2, _other) => return Err(Counter::OwnPort),
-        _ports => (first >> 16) as u16,
+        _ports => upper.u16::<2>(),
     };
     check_port(slot, index, port)
 }
@@ -146,24 +110,24 @@ pub fn own_error(config: &Config, view: View) -> bool {
     slot != NOT_OURS
         && slot != 0
         && is_error4(upper.u8::<0>())
-        && check_quoted(&Direct::<20>(view), slot, dst).is_ok()
+        && check_quoted(view, 28, slot, dst).is_ok()
 }
 
-/// The same for an ICMP error, by the packet that it quotes.
+/// The same for an ICMP error that quotes the packet at `at`.
 #[inline(always)]
-fn check_quoted(upper: &impl Source, slot: u32, dst: u32) -> Result<(), Counter> {
-    let Some(header) = upper.words::<8, 5>() else { return Ok(()) };
-    if header[3] != dst {
+fn check_quoted(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Counter> {
+    let Some(header) = view.part::<20>(at) else { return Ok(()) };
+    if header.u32::<12>() != dst {
         return Err(Counter::OwnPort);
     }
-    if header[0] as u8 != 0x45 || u16::from_be((header[1] >> 16) as u16) & 0x1fff != 0 {
+    if header.u8::<0>() != 0x45 || u16::from_be(header.u16::<6>()) & 0x1fff != 0 {
         return Ok(());
     }
-    let Some([first, second]) = upper.words::<28, 2>() else { return Ok(()) };
-    let (index, port) = match (header[2] >> 8) as u8 {
-        protocol::TCP => (0, first as u16),
-        protocol::UDP => (1, first as u16),
-        protocol::ICMP => (2, second as u16),
+    let Some(upper) = view.part::<8>(at + 20) else { return Ok(()) };
+    let (index, port) = match header.u8::<9>() {
+        protocol::TCP => (0, upper.u16::<0>()),
+        protocol::UDP => (1, upper.u16::<0>()),
+        protocol::ICMP => (2, upper.u16::<4>()),
         _other => return Err(Counter::OwnPort),
     };
     check_port(slot, index, port)
@@ -172,10 +136,9 @@ fn check_quoted(upper: &impl Source, slot: u32, dst: u32) -> Result<(), Counter>
 /// `Ok` if a BIB entry has the port (as it stands in the packet).
 #[inline(always)]
 fn check_port(slot: u32, index: u32, port: u16) -> Result<(), Counter> {
-    let port = u32::from(u16::from_be(port));
-    let place = ((slot - 1) * 3 + index) * PORT_WORDS + (port >> 6);
-    let Some(word) = OWN_PORTS.get_ptr(place) else { return Err(Counter::OwnPort) };
-    // SAFETY: the daemon writes it at any time, as a whole.
-    let word = unsafe { word.read_volatile() };
+    let port = usize::from(u16::from_be(port));
+    let Some(words) = OWN_PORTS.get((slot - 1) * 3 + index) else { return Err(Counter::OwnPort) };
+    // SAFETY: there are 1024 words; the daemon writes them at any time, each as a whole.
+    let word = unsafe { core::ptr::read_volatile(words.as_ptr().add(port >> 6 & 1023)) };
     if word >> (port & 63) & 1 == 0 { Err(Counter::OwnPort) } else { Ok(()) }
 }

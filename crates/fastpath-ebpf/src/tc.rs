@@ -1,14 +1,12 @@
 //! The tc hooks: ingress of interfaces and egress of the TUN device. Super-packets stay whole, checksums that hardware
 //! is to finish stay so (`bpf_l4_csum_replace` knows both).
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
     bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head,
-    bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data,
+    bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data,
 };
 use xlat_fastpath::config::{Config, config_flag, link_flag};
 use xlat_fastpath::count::Counter;
@@ -19,7 +17,7 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, identification, traffic};
-use crate::decide::{self, Decision, Frame, Hook, is_orphan, is_silent, now};
+use crate::decide::{self, Decision, Forget, Frame, is_orphan, is_silent, now};
 use crate::handover;
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{Asked, Nexthop, Question4, Question6, Way, addresses, by, way};
@@ -59,9 +57,10 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
         match LINKS.get(interface).map_or(0, |link| link.flags) {
             _ if interface == LOOPBACK => own_error(skb, config),
             flags if flags & link_flag::INGRESS == 0 => (TC_ACT_UNSPEC, Counter::Passed),
-            // Two texts: without more rights than `CAP_BPF`, the verifier allows only constants to be added to the packet's start.
-            flags if flags & link_flag::ETHERNET != 0 => run::<false>(skb, config, ETHERNET),
-            _plain => run::<false>(skb, config, 0),
+            flags => {
+                let mac = if flags & link_flag::ETHERNET != 0 { ETHERNET as u32 } else { 0 };
+                run::<false>(skb, config, skb.forget(mac) as usize & 15)
+            }
         }
     };
     count(counter);
@@ -78,9 +77,10 @@ fn own_error(skb: *mut __sk_buff, config: &Config) -> Answer {
     if ethertype != IPV4 || is_orphan(config, now()) {
         return passed;
     }
-    if !view(skb, ETHERNET).has::<{ LOOKED_AT as usize }>() {
+    let wanted = (ETHERNET as u32 + LOOKED_AT).min(len);
+    if view(skb, 0).len() < wanted {
         // SAFETY: the context; pointers into the packet are taken anew.
-        unsafe { bpf_skb_pull_data(skb, len.min(ETHERNET as u32 + LOOKED_AT)) };
+        unsafe { bpf_skb_pull_data(skb, wanted) };
     }
     match steer::own_error(config, view(skb, ETHERNET)) {
         true => (handover::send_up(skb, config, Counter::IcmpError), Counter::IcmpError),
@@ -113,17 +113,18 @@ fn run<const DEVICE: bool>(skb: *mut __sk_buff, config: &Config, mac: usize) -> 
     if ethertype != IPV4 && ethertype != IPV6 {
         return (TC_ACT_UNSPEC, Counter::Passed);
     }
-    if !is_at_hand(view(skb, mac), ethertype) {
+    let wanted = mac as u32 + LOOKED_AT;
+    let there = view(skb, 0).len();
+    if there < wanted && there < len {
         // Headers in fragments of the packet's memory are brought together. If that fails they cannot be read.
         // SAFETY: the context; pointers into the packet are taken anew.
-        unsafe { bpf_skb_pull_data(skb, len.min(mac as u32 + LOOKED_AT)) };
+        unsafe { bpf_skb_pull_data(skb, if len < wanted { len } else { wanted }) };
     }
     // SAFETY: fields of the context.
     let frame = unsafe {
         Frame {
             context: skb,
             view: view(skb, mac),
-            mac: mac as u32,
             len: len.wrapping_sub(mac as u32),
             mark: (*skb).mark,
             gso_size: (*skb).gso_size,
@@ -166,26 +167,6 @@ fn run<const DEVICE: bool>(skb: *mut __sk_buff, config: &Config, mac: usize) -> 
     }
 }
 
-/// True if all headers that are looked at are where the program can read them.
-#[inline(always)]
-fn is_at_hand(view: View, ethertype: u16) -> bool {
-    const AT6: usize = HEADER6 as usize;
-    const AT4: usize = HEADER4 as usize;
-    if view.has::<{ AT6 + 20 }>() {
-        return true;
-    }
-    // Others than TCP have less of it.
-    let protocol = if ethertype == IPV6 {
-        view.part::<{ AT6 + 8 }>(0).map(|part| part.u8::<6>())
-    } else {
-        view.part::<{ AT4 + 8 }>(0).map(|part| part.u8::<9>())
-    };
-    match protocol {
-        Some(protocol::TCP) => ethertype == IPV4 && view.has::<{ AT4 + 20 }>(),
-        other => other.is_some(),
-    }
-}
-
 /// True if the IPv4 packet is for an address that the host has too.
 #[inline(always)]
 fn is_shared(config: &Config, view: View) -> bool {
@@ -204,9 +185,10 @@ fn send4(
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let tos = plan.instance.tos_of(header.traffic_class);
-    let mut nexthop = Nexthop::none();
+    let mut nexthop = Nexthop::default();
     let question = Question4(plan, tos);
-    let asked = Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
+    let asked =
+        Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
     let way = way(skb.cast(), config, plan, question, asked, &mut nexthop)?;
     let way = Way { by: skb.forget(way.by), ..way };
     change_family(skb, IPV4)?;
@@ -255,9 +237,10 @@ fn send6(
 ) -> Result<Answer, Stop> {
     let Decision { header, upper, plan, hops, on_wire, now } = decision;
     let class = plan.instance.traffic_class_of(header.tos);
-    let mut nexthop = Nexthop::none();
+    let mut nexthop = Nexthop::default();
     let question = Question6(plan, class);
-    let asked = Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
+    let asked =
+        Asked { protocol: upper.protocol, mark: frame.mark, len: *on_wire, now: *now, by_xdp: false };
     let way = way(skb.cast(), config, plan, question, asked, &mut nexthop)?;
     let way = Way { by: skb.forget(way.by), ..way };
     if frame.len > header.total_len {
@@ -306,7 +289,7 @@ fn send6(
     emit(skb, mac, way, nexthop, IPV6)
 }
 
-impl Hook for *mut __sk_buff {
+impl Forget for *mut __sk_buff {
     /// By way of a field of the context, of which the verifier knows nothing.
     #[inline(always)]
     fn forget(self, value: u32) -> u32 {
@@ -315,16 +298,6 @@ impl Hook for *mut __sk_buff {
             let place = &raw mut (*self).cb[0];
             place.write_volatile(value);
             place.read_volatile()
-        }
-    }
-
-    #[inline(always)]
-    fn copy<const WORDS: usize>(self, at: u32) -> Option<[u32; WORDS]> {
-        let mut words = MaybeUninit::<[u32; WORDS]>::uninit();
-        // SAFETY: the context, and memory of that size, which the kernel writes wholly.
-        unsafe {
-            let result = bpf_skb_load_bytes(self.cast(), at, words.as_mut_ptr().cast(), WORDS as u32 * 4);
-            (result == 0).then_some(words.assume_init())
         }
     }
 }

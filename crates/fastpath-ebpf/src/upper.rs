@@ -39,9 +39,9 @@ pub fn rewrite(view: View, at: usize, upper: &Upper, change: Change) -> Option<u
     let checksum = if upper.protocol == protocol::UDP && checksum == 0 { 0xffff } else { checksum };
     write(view, at, upper, ports, kind)?;
     match upper.protocol {
-        protocol::ICMP => view.part::<8>(at)?.set_u16_apart::<2>(checksum),
-        protocol::TCP => view.part::<20>(at)?.set_u16_apart::<16>(checksum),
-        _udp => view.part::<8>(at)?.set_u16_apart::<6>(checksum),
+        protocol::ICMP => view.part::<8>(at)?.set_u16::<2>(checksum),
+        protocol::TCP => view.part::<20>(at)?.set_u16::<16>(checksum),
+        _udp => view.part::<8>(at)?.set_u16::<6>(checksum),
     }
     Some(difference(before + u64::from(upper.checksum), after + u64::from(checksum)))
 }

@@ -12,27 +12,27 @@ use xlat_fastpath::rewrite::{
 };
 
 use crate::count::{count, identification, traffic};
-use crate::decide::{Decision, Frame, Hook};
+use crate::decide::{Decision, Forget, Frame};
 use crate::maps::{CONFIG, LINKS};
 use crate::output::{Asked, Nexthop, Question, Question4, Question6, addresses, by};
 use crate::parse::{Header4, Header6, ICMPV6, Upper};
 use crate::plan::{Plan, Stop};
+use crate::{decide, output};
 use crate::tc::{ETHERNET, IPV4, IPV6};
 use crate::upper::{Change, may_be_partial, rewrite};
 use crate::view::{Part, View};
-use crate::{decide, output};
 
 /// The way out: six bytes of the neighbour's address and the interface index, and the interface.
 type Way = (u64, &'static Link);
 
-/// An interface's ingress. `HELPER`: frames may be in several pieces.
+/// An interface's ingress. `FRAGS`: frames may be in several pieces.
 #[inline(always)]
-pub fn ingress<const HELPER: bool>(context: *mut xdp_md) -> u32 {
+pub fn ingress<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
     let Some(config) = CONFIG.get(0) else { return XDP_PASS };
     if config.flags & config_flag::INGRESS == 0 {
         return XDP_PASS;
     }
-    match run::<HELPER>(context, config) {
+    match run::<FRAGS>(context, config) {
         Ok((action, counter)) => {
             count(counter);
             action
@@ -47,7 +47,7 @@ pub fn ingress<const HELPER: bool>(context: *mut xdp_md) -> u32 {
 }
 
 #[inline(always)]
-fn run<const HELPER: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32, Counter), Stop> {
+fn run<const FRAGS: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32, Counter), Stop> {
     const FOREIGN: Stop = Stop::Pass(Counter::Passed);
     const WANTED: u16 = link_flag::INGRESS | link_flag::ETHERNET;
     // SAFETY: a field of the context.
@@ -60,14 +60,13 @@ fn run<const HELPER: bool>(context: *mut xdp_md, config: &Config) -> Result<(u32
         return Err(FOREIGN);
     }
     let view = view(context, ETHERNET);
-    let len = if HELPER {
+    let len = if FRAGS {
         // SAFETY: the context.
         (unsafe { bpf_xdp_get_buff_len(context) } as u32).wrapping_sub(ETHERNET as u32)
     } else {
         view.len()
     };
-    let frame =
-        Frame { context, view, mac: ETHERNET as u32, len, mark: 0, gso_size: 0, was_forwarded: false };
+    let frame = Frame { context, view, len, mark: 0, gso_size: 0, was_forwarded: false };
     match ethernet.u16::<12>() {
         IPV6 => {
             let decision = decide::six_to_four::<false, _>(config, &frame)?;
@@ -197,7 +196,7 @@ fn way<A, Q: Question>(
     asked: Asked,
 ) -> Result<Way, Stop> {
     const NONE: Stop = Stop::Up(Counter::Xdp2Tc);
-    let way = output::way(context.cast(), config, plan, question, asked, &mut Nexthop::none())?;
+    let way = output::way(context.cast(), config, plan, question, asked, &mut Nexthop::default())?;
     if way.by != by::MEMORY {
         return Err(NONE);
     }
@@ -210,16 +209,11 @@ fn way<A, Q: Question>(
     Ok((way.hardware, link))
 }
 
-impl Hook for *mut xdp_md {
+impl Forget for *mut xdp_md {
     /// There is no place for it, and little to win: all reasons to hand a packet up are one here.
     #[inline(always)]
     fn forget(self, value: u32) -> u32 {
         value
-    }
-
-    #[inline(always)]
-    fn copy<const WORDS: usize>(self, _at: u32) -> Option<[u32; WORDS]> {
-        None
     }
 }
 

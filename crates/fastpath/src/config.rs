@@ -10,12 +10,6 @@ pub const LINKS: u32 = 4096;
 pub const INLINE_STEERS: usize = 8;
 /// Own addresses that pool4 can share with the host.
 pub const OWN_ADDRESSES: u32 = 64;
-/// Words of the bitmap of an own address's ports, for each of three protocols.
-pub const PORT_WORDS: u32 = 1024;
-/// Words of all these bitmaps.
-pub const OWN_PORT_WORDS: u32 = OWN_ADDRESSES * 3 * PORT_WORDS;
-/// Words of the bitmap of the host's addresses.
-pub const HOST_WORDS: u32 = 1024;
 
 /// The state of the whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -226,5 +220,5 @@ pub const fn host_bit6_of(address: [u64; 2]) -> (usize, u64) {
 #[inline(always)]
 const fn bit(word: u32) -> (usize, u64) {
     let hash = word.wrapping_mul(0x9e37_79b1) >> 16;
-    ((hash >> 6) as usize & (HOST_WORDS as usize - 1), 1 << (hash & 63))
+    ((hash >> 6) as usize & 1023, 1 << (hash & 63))
 }

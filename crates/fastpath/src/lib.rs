@@ -16,7 +16,7 @@ pub mod route;
 pub mod stateless;
 
 /// Version of everything in this crate that crosses the border to the kernel.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 2;
 
 /// Names of the maps, as the program declares them and as they are pinned.
 pub mod maps {
@@ -35,9 +35,8 @@ pub mod maps {
     pub const MTU4: &str = "XLAT_MTU4";
     /// `LpmTrie<[u8; 4], u32>`: the pool4 of all stateful instances.
     pub const POOL4: &str = "XLAT_POOL4";
-    /// `Array<u64>`, mmapable: ports with BIB entry of the host's own addresses, a bit each; `config::PORT_WORDS` for each
-    /// `slot * 3 + protocol`, protocol 0 TCP, 1 UDP, 2 ICMP. Words are entries of their own here and below: the verifier allows
-    /// arithmetic with pointers into an entry only to those with more than `CAP_BPF`.
+    /// `Array<[u64; 1024]>`, mmapable: ports with BIB entry of the host's own addresses; index
+    /// `slot * 3 + protocol`, protocol 0 TCP, 1 UDP, 2 ICMP.
     pub const OWN_PORTS: &str = "XLAT_OWN_PORTS";
     /// `HashMap<flow::Key6, flow::To4>`, allocated as needed.
     pub const FLOWS6: &str = "XLAT_FLOWS6";
@@ -49,9 +48,9 @@ pub mod maps {
     pub const EAM6: &str = "XLAT_EAM6";
     /// `HashMap<stateless::EamKey4, u32>`: IPv4 prefixes that pool6 does not translate.
     pub const DENY4: &str = "XLAT_DENY4";
-    /// `Array<u64>`, `stateless::FILTER_WORDS` entries: a bit per hash of how a prefix of the EAM entries begins.
+    /// `Array<[u64; stateless::FILTER_WORDS]>`, one entry: a bit per hash of how a prefix of the EAM entries begins.
     pub const EAM_FILTER: &str = "XLAT_EAM_FILTER";
-    /// `Array<u64>`, `config::HOST_WORDS` entries: a bit per hash of an address of the host (see `config::host_bit4`).
+    /// `Array<[u64; 1024]>`, one entry: a bit per hash of an address of the host (see `config::host_bit4`).
     pub const HOST: &str = "XLAT_HOST";
     /// `PerCpuArray<route::Route>`, [`crate::route::ROUTES`] entries: the program's own notes.
     pub const ROUTES: &str = "XLAT_ROUTES";
@@ -69,10 +68,8 @@ pub mod programs {
     pub const DEVICE: &str = "xlat_device";
     /// XDP: ingress of an Ethernet interface, whole frames.
     pub const XDP: &str = "xlat_xdp";
-    /// The same for kernels before Linux 5.18, which take it with `CAP_PERFMON` only.
-    pub const XDP_OLD: &str = "xlat_xdp_old";
     /// XDP: the same with frags.
     pub const XDP_FRAGS: &str = "xlat_xdp_frags";
-    /// All of them, but for [`XDP_OLD`].
+    /// All of them.
     pub const ALL: [&str; 4] = [INGRESS, DEVICE, XDP, XDP_FRAGS];
 }

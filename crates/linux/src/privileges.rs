@@ -30,7 +30,7 @@ impl Capabilities {
     pub const NET_RAW: Self = Self(1 << NET_RAW);
     /// `CAP_SYS_ADMIN`: mounting a BPF file system.
     pub const SYS_ADMIN: Self = Self(1 << SYS_ADMIN);
-    /// `CAP_PERFMON`: loading programs without guards against what a processor may do out of turn, which cost a little time.
+    /// `CAP_PERFMON`: loading programs without the verifier's checks against speculation, which large programs fail.
     pub const PERFMON: Self = Self(1 << PERFMON);
     /// `CAP_BPF`: loading programs (with `CAP_NET_ADMIN`), and before Linux 6.0 also all work on open maps.
     pub const BPF: Self = Self(1 << BPF);

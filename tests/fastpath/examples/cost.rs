@@ -1,6 +1,5 @@
 //! What a packet costs in the program, in nanoseconds, by `BPF_PROG_TEST_RUN`: `cost`. A translated packet is translated
-//! back by the next run, until its hop limit ends; so figures of translations are the mean of both directions. `cost guarded`:
-//! the program is loaded without `CAP_PERFMON`, so the kernel guards it against speculation.
+//! back by the next run, until its hop limit ends; so figures of translations are the mean of both directions.
 
 use std::net::Ipv6Addr;
 
@@ -10,7 +9,6 @@ use xlat_fastpath::flow::{Key4, Session, To6, protocol};
 use xlat_fastpath_tests::generate::{Ends, Random, packet};
 use xlat_fastpath_tests::program::{Hook, Program, frame, steer4};
 use xlat_fastpath_tests::world::{OWN, World};
-use xlat_linux::privileges::{Capabilities, drop_all_but};
 use xlat_translate::refused::HostAddresses;
 
 /// Translations of one packet: twice a hop limit would do, but for the first, which looks the way up.
@@ -20,11 +18,7 @@ const ROUNDS: u32 = 1000;
 
 fn main() -> Result<(), String> {
     // The neighbour is this station itself, so that a translated frame is ours again.
-    let world = World::enter_with(OWN)?;
-    if std::env::args().nth(1).as_deref() == Some("guarded") {
-        drop_all_but(Capabilities::NET_ADMIN.or(Capabilities::BPF)).map_err(|e| e.to_string())?;
-    }
-    let mut program = Program::load(world)?;
+    let mut program = Program::load(World::enter_with(OWN)?)?;
     let mut random = Random::new(7);
     let (client, server) = ("2001:db8:1::8", "64:ff9b::203.0.113.16");
     let six = udp(&mut random, client, server);

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use xlat_config::{Config as Configuration, Kind};
 use xlat_engine::{FastPathPlan, deny_entries, eam_entries};
 use xlat_fastpath::config::{
-    Config, Instance, Link, PORT_WORDS, Steer, SteerPrefix4, SteerPrefix6, config_flag, host_bit4, host_bit6,
+    Config, Instance, Link, Steer, SteerPrefix4, SteerPrefix6, config_flag, host_bit4, host_bit6,
     instance_flag, link_flag,
 };
 use xlat_fastpath::count::{COUNT, Counter};
@@ -82,11 +82,7 @@ impl Program {
         for (name, program) in ebpf.programs_mut() {
             match program {
                 Loaded::SchedClassifier(program) => program.load(),
-                Loaded::Xdp(program) => match program.load() {
-                    // Each kernel takes one of both.
-                    Err(_) if [programs::XDP, programs::XDP_OLD].contains(&name) => continue,
-                    other => other,
-                },
+                Loaded::Xdp(program) => program.load(),
                 _other => continue,
             }
             .map_err(|e| format!("{name}: {e:?}"))?;
@@ -141,7 +137,7 @@ impl Program {
         let own4 = host.own4().iter().map(|address| host_bit4(address.octets()));
         let own6 = host.global6().iter().map(|address| host_bit6(address.octets()));
         own4.chain(own6).for_each(|(word, bit)| bits[word] |= bit);
-        self.set_words(maps::HOST, 0, &bits)?;
+        self.set(maps::HOST, 0, words::<8192>(&bits))?;
         let has = |wanted: u32| {
             let mask = instance_flag::ENABLED | instance_flag::STATELESS;
             plan.instances
@@ -199,7 +195,7 @@ impl Program {
         if let Some(port) = port {
             bits[usize::from(port >> 6)] |= 1 << (port & 63);
         }
-        self.set_words(maps::OWN_PORTS, (slot * 3 + protocol) * PORT_WORDS, &bits)
+        self.set(maps::OWN_PORTS, slot * 3 + protocol, words::<8192>(&bits))
     }
 
     /// Writes one instance.
@@ -254,8 +250,9 @@ impl Program {
 
     /// Brings the filter in.
     pub fn set_filter(&mut self) -> Result<(), String> {
-        let filter = self.filter.clone();
-        self.set_words(maps::EAM_FILTER, 0, &filter)
+        let mut bytes = [0; FILTER_WORDS * 8];
+        bytes.copy_from_slice(self.filter.as_bytes());
+        self.set(maps::EAM_FILTER, 0, bytes)
     }
 
     fn pool4(&mut self, net: Ipv4Net) -> Result<(), String> {
@@ -308,8 +305,6 @@ impl Program {
             }
             Hook::Xdp => {
                 let program: &Xdp = find(&self.ebpf, programs::XDP)?;
-                let program =
-                    if program.fd().is_ok() { program } else { find(&self.ebpf, programs::XDP_OLD)? };
                 program.test_run(options)
             }
         }
@@ -349,12 +344,6 @@ impl Program {
         let map = self.ebpf.map_mut(map).ok_or("no such map")?;
         let mut map = Array::<_, [u8; N]>::try_from(map).map_err(|e| e.to_string())?;
         map.set(index, value, 0).map_err(|e| e.to_string())
-    }
-
-    fn set_words(&mut self, map: &str, first: u32, words: &[u64]) -> Result<(), String> {
-        let map = self.ebpf.map_mut(map).ok_or("no such map")?;
-        let mut map = Array::<_, u64>::try_from(map).map_err(|e| e.to_string())?;
-        (first..).zip(words).try_for_each(|(index, word)| map.set(index, word, 0)).map_err(|e| e.to_string())
     }
 
     fn remove<const K: usize, const V: usize>(&mut self, map: &str, key: [u8; K]) -> Result<(), String> {

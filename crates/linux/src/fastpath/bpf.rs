@@ -202,7 +202,7 @@ where
         Ok(())
     }
 
-    /// Gives every entry of a hash map or array to `each`, a part of the map at a time, while others go on changing it: an entry that
+    /// Gives every entry of a hash map to `each`, a part of the map at a time, while others go on changing it: an entry that
     /// is there all the time is seen once.
     pub(super) fn for_each(&self, mut each: impl FnMut(&[K], &[V]) -> io::Result<()>) -> io::Result<()> {
         let (mut keys, mut values) = (vec![K::new_zeroed(); BATCH], vec![V::new_zeroed(); BATCH]);
@@ -253,24 +253,6 @@ where
     fn batch(&self, keys: u64, values: u64, count: usize) -> Batch {
         // A batch has at most BATCH_MAX entries.
         Batch { keys, values, count: count as u32, map: self.raw(), ..Batch::default() }
-    }
-}
-
-impl Map<u32, u64> {
-    /// All entries of an array, in order.
-    pub(super) fn words(&self) -> io::Result<Vec<u64>> {
-        let mut all = Vec::new();
-        self.for_each(|_, words| {
-            all.extend_from_slice(words);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Sets the entries of an array, from the first one on.
-    pub(super) fn set_words(&self, words: &[u64]) -> io::Result<()> {
-        let keys: Vec<u32> = (0..).take(words.len()).collect();
-        self.set_all(&keys, words).map_err(|(_, error)| error)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::take;
 
 use xlat_fastpath::rewrite::{prefix4, prefix6};
-use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, filter_bit4, filter_bit6};
+use xlat_fastpath::stateless::{Eam4, Eam6, EamKey4, EamKey6, FILTER_WORDS, filter_bit4, filter_bit6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::bpf::{BATCH, Map};
@@ -54,7 +54,7 @@ impl EamMaps {
         eam4: Map<EamKey4, Eam4>,
         eam6: Map<EamKey6, Eam6>,
         deny4: Map<EamKey4, u32>,
-        filter: Map<u32, u64>,
+        filter: Map<u32, [u64; FILTER_WORDS]>,
     ) -> Self {
         Self { eam4, eam6, deny4, filter: Filter::new(filter) }
     }

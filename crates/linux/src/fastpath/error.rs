@@ -34,7 +34,7 @@ pub enum FastPathError {
     InUse(PathBuf),
     /// bpf(2) is not permitted.
     #[error(
-        "no permission to use bpf(2): run as root, or with CAP_BPF and CAP_NET_ADMIN, outside of user namespaces"
+        "no permission to use bpf(2): run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, outside of user namespaces"
     )]
     NoPermission(#[source] io::Error),
     /// The object does not hold what it must: our own bug.

@@ -9,16 +9,18 @@ use xlat_fastpath::stateless::FILTER_WORDS;
 
 use super::bpf::Map;
 
+type Words = [u64; FILTER_WORDS];
+
 /// The filter, and what each table has in it.
 #[derive(Debug)]
 pub(super) struct Filter {
-    map: Map<u32, u64>,
+    map: Map<u32, Words>,
     tables: Mutex<HashMap<u32, Vec<u64>>>,
 }
 
 impl Filter {
     /// The filter behind the map.
-    pub(super) fn new(map: Map<u32, u64>) -> Self {
+    pub(super) fn new(map: Map<u32, Words>) -> Self {
         Self { map, tables: Mutex::default() }
     }
 
@@ -27,15 +29,14 @@ impl Filter {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let words = tables.entry(table).or_insert_with(|| vec![0; FILTER_WORDS]);
         // A former daemon's tables may be in use.
-        let mut all = self.map.words()?;
-        all.resize(FILTER_WORDS, 0);
+        let mut all = self.map.get(&0)?.unwrap_or([0; FILTER_WORDS]);
         for (word, mask) in places {
             if let (Some(word), Some(of_all)) = (words.get_mut(*word), all.get_mut(*word)) {
                 *word |= mask;
                 *of_all |= mask;
             }
         }
-        self.map.set_words(&all)
+        self.map.set(&0, &all)
     }
 
     /// Forgets tables, and all that is in nobody's.
@@ -46,6 +47,6 @@ impl Filter {
         for words in tables.values() {
             all.iter_mut().zip(words).for_each(|(to, from)| *to |= from);
         }
-        self.map.set_words(&all)
+        self.map.set(&0, &all)
     }
 }

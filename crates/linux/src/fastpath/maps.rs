@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::Ipv4Net;
 use xlat_fastpath::config::{
-    Config, HOST_WORDS, INLINE_STEERS, INSTANCES, Instance, LINKS, Link, Steer, SteerPrefix4, SteerPrefix6,
-    config_flag, host_bit4, host_bit6,
+    Config, INLINE_STEERS, INSTANCES, Instance, LINKS, Link, Steer, SteerPrefix4, SteerPrefix6, config_flag,
+    host_bit4, host_bit6,
 };
 use xlat_fastpath::{LAYOUT, maps};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
@@ -59,7 +59,7 @@ struct Inner {
     mtu4: Map<Prefix4, u32>,
     pool4: Map<Prefix4, u32>,
     steer6: Map<Prefix6, Steer>,
-    host: Map<u32, u64>,
+    host: Map<u32, [u64; 1024]>,
     eam: EamMaps,
     counters: CounterMaps,
 }
@@ -269,13 +269,13 @@ impl Maps {
 
     /// Sets the host's own addresses: packets with one of them before or after translation are the daemon's.
     pub fn set_host_filter(&self, v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Result<(), FastPathError> {
-        let mut bits = [0u64; HOST_WORDS as usize];
+        let mut bits = [0u64; 1024];
         let v4 = v4.iter().map(|address| host_bit4(address.octets()));
         let v6 = v6.iter().map(|address| host_bit6(address.octets()));
         for (word, bit) in v4.chain(v6) {
             bits[word] |= bit;
         }
-        self.inner.host.set_words(&bits).map_err(FastPathError::map("set the host's addresses"))
+        self.inner.host.set(&0, &bits).map_err(FastPathError::map("set the host's addresses"))
     }
 
     /// Adds entries to an EAM table. `filter`: [`Instance::filter4_len`] and [`Instance::filter6_len`] of its instance. On an

@@ -40,6 +40,6 @@ pub use flows::{Flows, Rejected};
 pub use maps::Maps;
 pub use own_ports::OwnPorts;
 pub use pins::Pins;
-pub use program::{FastPath, Opened, ProgramReport, Sizes, is_guarded};
+pub use program::{FastPath, Opened, ProgramReport, Sizes};
 pub(crate) use trial::Trial;
 pub use verify::{Verdict, verify};

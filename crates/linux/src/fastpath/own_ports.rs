@@ -7,15 +7,14 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xlat_fastpath::config::{OWN_ADDRESSES, OWN_PORT_WORDS, PORT_WORDS};
+use xlat_fastpath::config::OWN_ADDRESSES;
 
 /// Words of a bitmap: a bit for each port or identifier.
-const WORDS: usize = PORT_WORDS as usize;
+const WORDS: usize = 1024;
 /// Protocols of an address: TCP, UDP, ICMP.
 const PROTOCOLS: usize = 3;
 /// Words of all bitmaps.
-const ALL: usize = OWN_PORT_WORDS as usize;
-const _: () = assert!(ALL == OWN_ADDRESSES as usize * PROTOCOLS * WORDS);
+const ALL: usize = OWN_ADDRESSES as usize * PROTOCOLS * WORDS;
 
 /// The bitmaps. Clones are cheap; every thread may write, also one without privileges.
 #[derive(Clone, Debug)]

@@ -101,7 +101,7 @@ impl FastPath {
             pins: pins.clone(),
             ingress: program(&mut object, programs::INGRESS)?,
             device: program(&mut object, programs::DEVICE)?,
-            xdp: xdp(&mut object),
+            xdp: optional(program(&mut object, programs::XDP)),
             xdp_frags: optional(program(&mut object, programs::XDP_FRAGS)),
             _lock: lock,
         };
@@ -218,26 +218,15 @@ pub(super) fn program(object: &mut Ebpf, name: &'static str) -> Result<OwnedFd, 
     fd.as_fd().try_clone_to_owned().map_err(|error| other(error.to_string()))
 }
 
-/// True if the kernel adds guards against what a processor may do out of turn to programs that are loaded now: it does so without
-/// `CAP_PERFMON`, and they cost more time than all the rest of a program.
-pub fn is_guarded() -> bool {
-    Capabilities::effective()
-        .is_ok_and(|all| !all.has(Capabilities::PERFMON) && !all.has(Capabilities::SYS_ADMIN))
-}
-
 /// The error for a program that the kernel does not take, with what its verifier wrote.
 pub(super) fn refused(name: &'static str, error: io::Error, log: &str) -> FastPathError {
-    if error.raw_os_error() == Some(libc::EPERM) {
+    // Without it the verifier also checks what a processor may do out of turn, and finds such a program too large.
+    let trusted = Capabilities::effective()
+        .is_ok_and(|all| all.has(Capabilities::PERFMON) || all.has(Capabilities::SYS_ADMIN));
+    if error.raw_os_error() == Some(libc::EPERM) || !trusted {
         return FastPathError::NoPermission(error);
     }
     FastPathError::Refused { program: name, reason: format!("{error}\n{}", tail(log)) }
-}
-
-/// The XDP program for whole frames.
-fn xdp(object: &mut Ebpf) -> Option<OwnedFd> {
-    optional(
-        program(object, programs::XDP).or_else(|error| program(object, programs::XDP_OLD).map_err(|_| error)),
-    )
 }
 
 /// XDP is an extra: without it tc does the work.

@@ -1,6 +1,6 @@
 //! What every map must look like, next to its name: what is pinned under a name is used only if it is that.
 
-use xlat_fastpath::config::{Config, HOST_WORDS, INSTANCES, Instance, LINKS, Link, OWN_PORT_WORDS, Steer};
+use xlat_fastpath::config::{Config, INSTANCES, Instance, LINKS, Link, OWN_ADDRESSES, Steer};
 use xlat_fastpath::count::{COUNT, Traffic};
 use xlat_fastpath::flow::{Key4, Key6, To4, To6};
 use xlat_fastpath::maps;
@@ -64,14 +64,14 @@ pub(super) const SHAPES: [Shape; 17] = [
     shape::<[u8; 20], Steer>(maps::STEER6, LPM_TRIE, Entries::Any),
     shape::<[u8; 8], u32>(maps::MTU4, LPM_TRIE, Entries::Any),
     shape::<[u8; 8], u32>(maps::POOL4, LPM_TRIE, Entries::Any),
-    Shape { flags: MMAPABLE, ..array::<u64>(maps::OWN_PORTS, OWN_PORT_WORDS) },
+    Shape { flags: MMAPABLE, ..array::<[u64; 1024]>(maps::OWN_PORTS, OWN_ADDRESSES * 3) },
     shape::<Key6, To4>(maps::FLOWS6, HASH, Entries::Flows),
     shape::<Key4, To6>(maps::FLOWS4, HASH, Entries::Flows),
     shape::<EamKey4, Eam4>(maps::EAM4, HASH, Entries::Eam),
     shape::<EamKey6, Eam6>(maps::EAM6, HASH, Entries::Eam),
     shape::<EamKey4, u32>(maps::DENY4, HASH, Entries::Eam),
-    array::<u64>(maps::EAM_FILTER, FILTER_WORDS as u32),
-    array::<u64>(maps::HOST, HOST_WORDS),
+    array::<[u64; FILTER_WORDS]>(maps::EAM_FILTER, 1),
+    array::<[u64; 1024]>(maps::HOST, 1),
     shape::<u32, u64>(maps::COUNTERS, PER_CPU_ARRAY, Entries::Exactly(COUNT)),
     shape::<u32, Traffic>(maps::TRAFFIC, PER_CPU_ARRAY, Entries::Exactly(INSTANCES)),
 ];

@@ -31,9 +31,7 @@ impl Trial {
         Ok(Self {
             ingress: code.verify(programs::INGRESS)?,
             device: code.verify(programs::DEVICE)?,
-            xdp: code
-                .verify(programs::XDP)
-                .or_else(|error| code.verify(programs::XDP_OLD).map_err(|_| error)),
+            xdp: code.verify(programs::XDP),
             xdp_frags: code.verify(programs::XDP_FRAGS),
         })
     }

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::path::PathBuf;
 
-use crate::fastpath::{Pins, ProgramReport, Trial, is_guarded};
+use crate::fastpath::{Pins, ProgramReport, Trial};
 use crate::netlink::raw::{Body, CREATE, EXCLUSIVE, request};
 
 const NEW_LINK: u16 = 16;
@@ -72,8 +72,6 @@ impl FastPathSupport {
             ("xdp frags", yes(&self.xdp_frags)),
             ("route by mark", if self.fib_mark { "yes" } else { "no: since Linux 6.10" }.to_owned()),
         ]);
-        let guards = "yes, without CAP_PERFMON: packets cost a multiple of the time";
-        rows.push(("speculation guards", if is_guarded() { guards } else { "no" }.to_owned()));
         rows.extend(programs.iter().map(|program| (program.name, program.to_string())));
         rows
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use xlat_fastpath::config::{Config, Instance, Link, SteerPrefix4, SteerPrefix6, config_flag, link_flag};
 use xlat_fastpath::count::{Counter, Traffic};
 use xlat_fastpath::flow::Session;
-use xlat_fastpath::stateless::{Eam4, Eam6};
+use xlat_fastpath::stateless::{Eam4, Eam6, FILTER_WORDS};
 use xlat_fastpath::{LAYOUT, maps};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -223,7 +223,7 @@ fn a_prefix_passes_the_filter_until_its_table_is_gone() {
         };
         let bits = || {
             let map = bpf::get(&pins.directory().join(maps::EAM_FILTER)).unwrap();
-            let words = bpf::Map::<u32, u64>::new(map).unwrap().words().unwrap();
+            let words = bpf::Map::<u32, [u64; FILTER_WORDS]>::new(map).unwrap().get(&0).unwrap().unwrap();
             words.iter().map(|word| word.count_ones()).sum::<u32>()
         };
         maps.load_eam(1, (24, 64), [entry(1), entry(2)]).unwrap();

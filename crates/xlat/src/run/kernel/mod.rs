@@ -74,11 +74,6 @@ impl Kernel {
             Ok((pins, sizes, fast_path, opened))
         };
         let (pins, wanted, fast_path, opened) = open().map_err(|error| with_causes(&error))?;
-        if fastpath::is_guarded() {
-            tracing::info!(
-                "the kernel guards the program against speculation, which costs time: CAP_PERFMON avoids it"
-            );
-        }
         match &opened {
             Opened::Fresh => {}
             Opened::TakenOver { sizes } if sizes.max_flows != wanted.max_flows => tracing::warn!(
