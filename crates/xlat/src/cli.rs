@@ -48,6 +48,16 @@ A first configuration:
   [instance.global]
   pool6 = \"64:ff9b::/96\"";
 
+const LOAD_EXAMPLES: &str = "\
+The kernel verifies programs for those only who have CAP_PERFMON (or are root). This step, which takes all
+rights and ends at once, has that done, and keeps programs and maps in the BPF file system. An `xlat run` of
+the same version in the same network namespace then needs no more than CAP_NET_ADMIN and CAP_BPF; the
+service is started like that. Flows that the kernel knows go on. `xlat stop --flush` takes it away.
+
+Examples:
+  xlat load --config /etc/xlat/xlat.toml
+  xlat load && setpriv --bounding-set=-all,+net_admin,+bpf xlat run";
+
 const STATUS_EXAMPLES: &str = "\
 Works with and without a daemon: what the kernel does is asked of the kernel.
 
@@ -140,6 +150,9 @@ pub(crate) enum Command {
     /// Translate: run in the foreground until told to end
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Make the kernel's part ready for a daemon that may not load programs itself
+    #[command(after_help = LOAD_EXAMPLES)]
+    Load(Load),
     /// Say what runs here: daemon, kernel programs, flows, and why packets went which way
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
@@ -200,6 +213,16 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
     /// The BPF file system that keeps the kernel's part [default: /sys/fs/bpf, or one mounted at /run/xlat/bpf]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) bpffs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The configuration that the daemon will have
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
+    pub(crate) config: PathBuf,
+    /// As for `xlat run`
     #[arg(long, value_name = "FOLDER")]
     pub(crate) bpffs: Option<PathBuf>,
 }

@@ -12,6 +12,7 @@ mod failure;
 mod generate;
 mod host;
 mod jool;
+mod load;
 mod logging;
 mod run;
 mod session_key;
@@ -59,6 +60,7 @@ fn execute(instance: Option<String>, command: Command) -> Outcome<ExitCode> {
     match command {
         Command::Control(command) => commands::run(instance, command),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Load(arguments) => load::load(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Top(arguments) => top::top(&arguments),
         Command::Capture(arguments) => capture::capture(&arguments),

@@ -94,10 +94,11 @@ impl FastPath {
         let tc = self.attach_tc(interface, Hook::Ingress)?;
         let ways: &[(How, Option<&OwnedFd>)] = match xdp {
             XdpMode::Off => &[],
-            XdpMode::Native => {
-                &[(How::XdpFrags, self.xdp_frags.as_ref()), (How::XdpNative, self.xdp.as_ref())]
-            }
-            XdpMode::Generic => &[(How::XdpGeneric, self.xdp.as_ref())],
+            XdpMode::Native => &[
+                (How::XdpFrags, self.programs.xdp_frags.as_ref()),
+                (How::XdpNative, self.programs.xdp.as_ref()),
+            ],
+            XdpMode::Generic => &[(How::XdpGeneric, self.programs.xdp.as_ref())],
         };
         for how in [How::XdpFrags, How::XdpNative, How::XdpGeneric] {
             if !ways.iter().any(|(way, _)| *way == how) {
@@ -167,7 +168,7 @@ impl FastPath {
     }
 
     fn attach_tc(&self, interface: u32, hook: Hook) -> Result<How, FastPathError> {
-        let program = if hook == Hook::Device { &self.device } else { &self.ingress };
+        let program = if hook == Hook::Device { &self.programs.device } else { &self.programs.ingress };
         let by_tcx = Attachment { interface, hook, how: How::Tcx };
         match self.attach_link(by_tcx, program) {
             Ok(()) => return Ok(How::Tcx),
@@ -181,7 +182,7 @@ impl FastPath {
     /// The way of older kernels, tc filters.
     pub(super) fn attach_filter(&self, interface: u32, hook: Hook) -> Result<(), FastPathError> {
         let attachment = Attachment { interface, hook, how: How::Tc };
-        let program = if hook == Hook::Device { &self.device } else { &self.ingress };
+        let program = if hook == Hook::Device { &self.programs.device } else { &self.programs.ingress };
         let fail = |source| failed(attachment, source);
         let directory = self.pins.directory();
         if tc::add_clsact(interface).map_err(fail)? {

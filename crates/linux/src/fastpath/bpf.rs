@@ -40,6 +40,9 @@ pub(super) const BATCH: usize = 4096;
 /// Entries of the largest batch that is tried: a bucket of a hash map must fit into one.
 const BATCH_MAX: usize = BATCH << 8;
 
+/// Maps of a program that are asked for: more than ours have.
+const MAPS_MAX: usize = 64;
+
 /// The commands of the system call.
 #[derive(Clone, Copy)]
 enum Command {
@@ -105,7 +108,14 @@ pub(super) struct ProgramInfo {
     pub(super) jited_len: u32,
     /// Bytes of verified instructions, eight each.
     pub(super) xlated_len: u32,
-    rest: [u64; 21],
+    instructions: [u64; 2],
+    loaded_at: u64,
+    created_by: u32,
+    /// How many maps it uses; asked with room, how much there is.
+    map_count: u32,
+    /// Where their numbers are to be written.
+    maps: u64,
+    rest: [u64; 16],
     /// Time it ran, in nanoseconds, and how often; counted only while `kernel.bpf_stats_enabled` is set.
     pub(super) run_time_ns: u64,
     pub(super) run_count: u64,
@@ -334,6 +344,21 @@ pub(super) fn info<T: FromBytes + IntoBytes>(object: &OwnedFd) -> io::Result<T> 
     let at = info.as_mut_bytes().as_mut_ptr() as u64;
     bpf(Command::Info, &mut Info { object: raw(object), len: size_of::<T>() as u32, at })?;
     Ok(info)
+}
+
+/// What the kernel says of a program, and the numbers of the maps that it uses.
+pub(super) fn program_maps(program: &OwnedFd) -> io::Result<(ProgramInfo, Vec<u32>)> {
+    let mut maps = vec![0u32; MAPS_MAX];
+    let mut info =
+        ProgramInfo { map_count: MAPS_MAX as u32, maps: maps.as_mut_ptr() as u64, ..ProgramInfo::default() };
+    let at = info.as_mut_bytes().as_mut_ptr() as u64;
+    bpf(Command::Info, &mut Info { object: raw(program), len: size_of::<ProgramInfo>() as u32, at })?;
+    let count = info.map_count as usize;
+    if count > MAPS_MAX {
+        return Err(io::Error::other(format!("it uses {count} maps")));
+    }
+    maps.truncate(count);
+    Ok((info, maps))
 }
 
 #[repr(C)]

@@ -37,6 +37,17 @@ pub enum FastPathError {
         "no permission to use bpf(2): run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, outside of user namespaces"
     )]
     NoPermission(#[source] io::Error),
+    /// bpf(2) is permitted, but not to load these programs, and nobody has made them ready.
+    #[error(
+        "this process may attach programs but not load them (that takes CAP_PERFMON), and {why}: as root, `xlat load` before \
+         the start makes them ready; the service does that itself: systemctl restart xlat"
+    )]
+    NotPrepared {
+        /// Why there are none that can be used.
+        why: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The object does not hold what it must: our own bug.
     #[error("the program does not fit the daemon: {0}")]
     Mismatch(String),

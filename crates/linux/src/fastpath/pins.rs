@@ -114,6 +114,17 @@ impl Pins {
         make_private(&path).map_err(fail("make the directory"))
     }
 
+    /// Removes this version's directory, and makes it anew.
+    pub(super) fn renew(&self) -> Result<(), FastPathError> {
+        let path = self.directory();
+        let fail = |step| {
+            let path = path.clone();
+            move |source| FastPathError::Pin { step, path, source }
+        };
+        remove_all(&path).map_err(fail("remove"))?;
+        make_private(&path).map_err(fail("make the directory"))
+    }
+
     /// Keeps other daemons away. One that is just ending is waited for.
     pub(super) fn lock(&self) -> Result<Lock, FastPathError> {
         self.try_lock(LOCK_TRIES)

@@ -13,6 +13,7 @@ use super::bpf::{self, MapInfo};
 use super::error::FastPathError;
 use super::maps::Maps;
 use super::pins::{Lock, Pins};
+use super::prepared;
 use super::shapes::{Entries, SHAPES};
 use crate::privileges::Capabilities;
 
@@ -71,18 +72,36 @@ pub struct ProgramReport {
 pub struct FastPath {
     maps: Maps,
     pub(super) pins: Pins,
+    pub(super) programs: Programs,
+    /// Keeps other daemons away.
+    _lock: Lock,
+}
+
+/// The programs, accepted by the kernel.
+#[derive(Debug)]
+pub(super) struct Programs {
     pub(super) ingress: OwnedFd,
     pub(super) device: OwnedFd,
     /// `None` where the kernel does not take it.
     pub(super) xdp: Option<OwnedFd>,
     /// The same.
     pub(super) xdp_frags: Option<OwnedFd>,
-    /// Keeps other daemons away.
-    _lock: Lock,
+}
+
+impl Programs {
+    /// Lets the kernel verify them.
+    pub(super) fn load(object: &mut Ebpf) -> Result<Self, FastPathError> {
+        Ok(Self {
+            ingress: program(object, programs::INGRESS)?,
+            device: program(object, programs::DEVICE)?,
+            xdp: optional(program(object, programs::XDP)),
+            xdp_frags: optional(program(object, programs::XDP_FRAGS)),
+        })
+    }
 }
 
 impl FastPath {
-    /// Loads the programs. Maps that are pinned are taken up, and what is attached goes on running meanwhile, with the former
+    /// Takes the programs that were made ready ([`super::prepare`]), or loads them. Maps that are pinned are taken up, and what is attached goes on running meanwhile, with the former
     /// programs until it is attached anew.
     ///
     /// # Errors
@@ -96,15 +115,11 @@ impl FastPath {
             let seed = RandomState::new().build_hasher().finish();
             maps.configure(|config| config.seed = seed)?;
         }
-        let fast_path = Self {
-            maps,
-            pins: pins.clone(),
-            ingress: program(&mut object, programs::INGRESS)?,
-            device: program(&mut object, programs::DEVICE)?,
-            xdp: optional(program(&mut object, programs::XDP)),
-            xdp_frags: optional(program(&mut object, programs::XDP_FRAGS)),
-            _lock: lock,
+        let programs = match prepared::find(pins) {
+            Ok(ready) => ready,
+            Err(why) => Programs::load(&mut object).map_err(|error| not_prepared(error, why))?,
         };
+        let fast_path = Self { maps, pins: pins.clone(), programs, _lock: lock };
         Ok((fast_path, opened))
     }
 
@@ -116,10 +131,10 @@ impl FastPath {
     /// What the kernel says of each program.
     pub fn programs(&self) -> Vec<ProgramReport> {
         let all = [
-            (programs::INGRESS, Some(&self.ingress)),
-            (programs::DEVICE, Some(&self.device)),
-            (programs::XDP, self.xdp.as_ref()),
-            (programs::XDP_FRAGS, self.xdp_frags.as_ref()),
+            (programs::INGRESS, Some(&self.programs.ingress)),
+            (programs::DEVICE, Some(&self.programs.device)),
+            (programs::XDP, self.programs.xdp.as_ref()),
+            (programs::XDP_FRAGS, self.programs.xdp_frags.as_ref()),
         ];
         all.into_iter().filter_map(|(name, program)| report(name, program?)).collect()
     }
@@ -127,7 +142,7 @@ impl FastPath {
 
 /// Makes or takes up the maps, and links the programs with them.
 pub(super) fn open_maps(pins: &Pins, sizes: Sizes) -> Result<(Ebpf, Maps, Opened), FastPathError> {
-    let opened = inspect(pins)?;
+    let opened = inspect(pins, sizes)?;
     let object = load(OBJECT, Some(pins), sizes)?;
     // aya has just made or opened what is pinned now.
     let maps = Maps::open(pins)?
@@ -136,7 +151,7 @@ pub(super) fn open_maps(pins: &Pins, sizes: Sizes) -> Result<(Ebpf, Maps, Opened
 }
 
 /// Finds out what is pinned, and sets aside what is not what its name says.
-fn inspect(pins: &Pins) -> Result<Opened, FastPathError> {
+fn inspect(pins: &Pins, wanted: Sizes) -> Result<Opened, FastPathError> {
     let directory = pins.directory();
     let mut found_any = false;
     let mut sizes = Sizes { max_flows: 0, max_eam: 0 };
@@ -157,9 +172,18 @@ fn inspect(pins: &Pins) -> Result<Opened, FastPathError> {
         }
     }
     if found_any && problem.is_none() {
-        // Zero: made, but never configured.
-        let layout = Maps::open(pins).ok().flatten().map_or(0, |maps| maps.config().layout);
-        problem = (layout != LAYOUT && layout != 0).then(|| format!("they say layout {layout}"));
+        // Zero: made for a daemon, but never configured by one. Then there is nothing in them that could be lost.
+        match Maps::open(pins).ok().flatten().map(|maps| maps.config().layout) {
+            Some(0) => {
+                found_any = false;
+                let room = Sizes { max_flows: wanted.max_flows.max(1), max_eam: wanted.max_eam.max(1) };
+                if sizes != room {
+                    pins.renew()?;
+                }
+            }
+            Some(layout) if layout != LAYOUT => problem = Some(format!("they say layout {layout}")),
+            _ => {}
+        }
     }
     if let Some(problem) = problem {
         tracing::warn!("pinned maps are not what their names say, and are set aside: {problem}");
@@ -227,6 +251,16 @@ pub(super) fn refused(name: &'static str, error: io::Error, log: &str) -> FastPa
         return FastPathError::NoPermission(error);
     }
     FastPathError::Refused { program: name, reason: format!("{error}\n{}", tail(log)) }
+}
+
+/// Tells someone who may do everything but load why there is nothing to attach.
+fn not_prepared(error: FastPathError, why: String) -> FastPathError {
+    let may_attach = Capabilities::effective()
+        .is_ok_and(|all| all.has(Capabilities::NET_ADMIN) && all.has(Capabilities::BPF));
+    match error {
+        FastPathError::NoPermission(source) if may_attach => FastPathError::NotPrepared { why, source },
+        error => error,
+    }
 }
 
 /// XDP is an extra: without it tc does the work.

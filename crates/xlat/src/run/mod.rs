@@ -7,7 +7,7 @@ mod counters;
 mod data_path;
 mod events;
 mod follow;
-mod kernel;
+pub(crate) mod kernel;
 mod leftovers;
 mod observe;
 mod service;

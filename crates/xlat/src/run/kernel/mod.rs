@@ -68,8 +68,7 @@ impl Kernel {
             return Err("the fast path is turned off ([fast-path] enabled)".to_owned());
         }
         let open = || -> Result<_, FastPathError> {
-            let pins = Pins::find(bpffs)?;
-            let sizes = Sizes { max_flows: config.fast_path.max_flows, max_eam: eam_room(config) };
+            let (pins, sizes) = (Pins::find(bpffs)?, sizes(config));
             let (fast_path, opened) = FastPath::open(&pins, sizes)?;
             Ok((pins, sizes, fast_path, opened))
         };
@@ -422,6 +421,16 @@ pub(super) fn implicit(config: &Config, addresses: &HostAddresses) -> Option<Ipv
             _other => None,
         })
     })
+}
+
+/// Makes programs and maps ready for a daemon with this configuration. False if they were.
+pub(crate) fn prepare(config: &Config, bpffs: Option<&Path>) -> Result<bool, FastPathError> {
+    fastpath::prepare(&Pins::find(bpffs)?, sizes(config))
+}
+
+/// The room that a configuration asks for.
+fn sizes(config: &Config) -> Sizes {
+    Sizes { max_flows: config.fast_path.max_flows, max_eam: eam_room(config) }
 }
 
 /// Room for EAM entries: a reload has the old and the new ones side by side.
