@@ -5,10 +5,9 @@
 use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use xlat_fastpath::programs;
+use xlat_fastpath::{maps, programs};
 
 use super::bpf::{self, MapInfo, ProgramKind};
 use super::error::FastPathError;
@@ -41,6 +40,11 @@ pub fn prepare(pins: &Pins, sizes: Sizes) -> Result<bool, FastPathError> {
         remove_all(&former).map_err(fail("remove", &former))?;
     }
     make_private(&directory).map_err(fail("make the directory", &directory))?;
+    // The only map that a daemon has nothing to do with; its number is needed to know all of a program's.
+    let path = directory.join(maps::ROUTES);
+    let routes =
+        object.map(maps::ROUTES).ok_or_else(|| FastPathError::Mismatch("it notes no routes".to_owned()))?;
+    routes.pin(&path).map_err(|error| fail("pin", &path)(std::io::Error::other(error)))?;
     // Without the last one, none counts: a step that was interrupted leaves nothing that could be taken for the whole.
     let all = [
         (programs::XDP, loaded.xdp.as_ref()),
@@ -65,15 +69,18 @@ pub(super) fn find(pins: &Pins) -> Result<Programs, String> {
             false => "none were made ready".to_owned(),
         });
     }
-    let maps = maps(pins).map_err(|error| format!("the maps cannot be looked at: {error}"))?;
+    let maps = map_ids(pins).map_err(|error| format!("the maps cannot be looked at: {error}"))?;
     let one = |name: &str, kind: ProgramKind| {
         let path = directory.join(name);
         let program =
             bpf::get(&path).map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
         let (found, used) =
             bpf::program_maps(&program).map_err(|error| format!("{name} cannot be looked at: {error}"))?;
+        if found.kind != kind as u32 {
+            return Err(format!("{name} is not what its name says"));
+        }
         // An old pin beside new maps would translate by what nobody tells it any more.
-        if found.kind != kind as u32 || used.is_empty() || !used.iter().all(|map| maps.contains(map)) {
+        if used.is_empty() || !used.iter().all(|map| maps.contains(map)) {
             return Err(format!("{name} was made ready for other maps"));
         }
         Ok(program)
@@ -103,10 +110,8 @@ fn is_of_programs(path: &Path) -> bool {
 }
 
 /// The numbers that the kernel has given to the maps that are pinned.
-fn maps(pins: &Pins) -> std::io::Result<HashSet<u32>> {
-    let id = |name: &str| {
-        let map: OwnedFd = bpf::get(&pins.directory().join(name))?;
-        Ok(bpf::info::<MapInfo>(&map)?.id)
-    };
-    SHAPES.iter().map(|shape| id(shape.name)).collect()
+fn map_ids(pins: &Pins) -> std::io::Result<HashSet<u32>> {
+    let id = |path: PathBuf| Ok(bpf::info::<MapInfo>(&bpf::get(&path)?)?.id);
+    let shared = SHAPES.iter().map(|shape| pins.directory().join(shape.name));
+    shared.chain([directory(pins).join(maps::ROUTES)]).map(id).collect()
 }

@@ -62,18 +62,33 @@ pub(crate) struct Xlat {
     node: u32,
     process: Background,
     folder: PathBuf,
+    rights: Rights,
+}
+
+/// What a daemon may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// What the test may.
+    All,
+    /// As the installed service does it: `xlat load` with all rights, then a daemon that may not load programs.
+    Contained,
 }
 
 impl Xlat {
     /// Starts it and waits until it translates.
     pub(crate) fn start(node: &Namespace, config: &str) -> Self {
+        Self::start_with(Rights::All, node, config)
+    }
+
+    /// The same with certain rights.
+    pub(crate) fn start_with(rights: Rights, node: &Namespace, config: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("xlat-functional-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("xlat.toml"), config).unwrap();
-        let process = start(node.pid(), &folder);
-        let mut xlat = Self { node: node.pid(), process, folder };
+        let process = start(node.pid(), &folder, rights);
+        let mut xlat = Self { node: node.pid(), process, folder, rights };
         xlat.process.wait_for("xlat is ready", LIMIT).unwrap();
         xlat
     }
@@ -92,7 +107,7 @@ impl Xlat {
     }
 
     fn restart(&mut self) {
-        self.process = start(self.node, &self.folder);
+        self.process = start(self.node, &self.folder, self.rights);
         self.process.wait_for("xlat is ready", LIMIT).unwrap();
     }
 
@@ -173,9 +188,20 @@ impl Drop for Xlat {
     }
 }
 
-fn start(node: u32, folder: &Path) -> Background {
-    let mut command = program(node);
-    command.arg("run").arg("--config").arg(folder.join("xlat.toml"));
+fn start(node: u32, folder: &Path, rights: Rights) -> Background {
+    let config = folder.join("xlat.toml");
+    let mut command = match rights {
+        Rights::All => program(node),
+        Rights::Contained => {
+            let loaded = program(node).arg("load").arg("--config").arg(&config).output().unwrap();
+            assert!(loaded.status.success(), "{loaded:?}");
+            let mut command = xlat_netlab::command("nsenter");
+            command.arg(format!("--net=/proc/{node}/ns/net")).args(["--", "setpriv"]);
+            command.args(["--bounding-set=-all,+net_admin,+bpf", env!("CARGO_BIN_EXE_xlat")]);
+            command
+        }
+    };
+    command.arg("run").arg("--config").arg(config);
     command.arg("--state-dir").arg(folder.join("state"));
     Background::start_at("T", "xlat", command).unwrap()
 }

@@ -19,6 +19,7 @@ mod methods;
 mod mtu;
 mod nat64;
 mod offload;
+mod prepared;
 mod programs;
 mod siit;
 mod sockets;

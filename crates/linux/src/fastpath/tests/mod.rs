@@ -5,6 +5,7 @@
 mod common;
 mod handover;
 mod links;
+mod prepared;
 mod tables;
 
 use std::ffi::CString;

@@ -54,6 +54,7 @@ fn pins_that_are_not_what_they_say_are_set_aside() {
         fs::rename(directory.join(maps::HOST), directory.join(maps::FLOWS4)).unwrap();
         assert_eq!(opened(), Opened::Incompatible { found: vec![format!("v{LAYOUT}-other")] });
         assert_eq!(Maps::open(&pins).unwrap().unwrap().flows().count().unwrap(), 0);
+        Maps::open(&pins).unwrap().unwrap().configure(|config| config.outlive = 1).unwrap();
         assert_eq!(opened(), Opened::TakenOver { sizes: SIZES });
         // What another layout left is not read either.
         fs::rename(&directory, pins.root().join("v0")).unwrap();
