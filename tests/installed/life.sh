@@ -13,7 +13,10 @@ pid=$(systemctl show --property MainPID --value xlat)
 grep CapBnd "/proc/$pid/status"
 grep -q "^CapBnd:	0000008000001000$" "/proc/$pid/status" || fail "more than CAP_NET_ADMIN and CAP_BPF"
 journalctl --unit xlat --output cat --no-pager | grep "no fast path" && fail "there is no fast path"
+journalctl --unit xlat --output cat --no-pager | grep "keeps them for the daemon" || fail "no programs were made ready"
 shows "runs, process" xlat status
+# Packets that the kernel has translated by itself.
+by_kernel() { xlat status --json | grep -o '"translated": *[0-9]*' | grep -o '[0-9]*$'; }
 
 echo "-- an older package in the place of this one"
 mkdir /tmp/older
@@ -43,6 +46,7 @@ wait $iperf || { cat /tmp/iperf; fail "the TCP connection broke"; }
 wait $ping || { tail -3 /tmp/ping; fail "the echo flow broke"; }
 tail -4 /tmp/iperf
 tail -2 /tmp/ping
+[ "$(by_kernel)" -gt 10000 ] || fail "the kernel does not translate: $(xlat status)"
 grep -q " 0.00 bits/sec" /tmp/iperf && { cat /tmp/iperf; fail "TCP stood still for a second"; }
 grep -q " 0% packet loss" /tmp/ping || fail "packets of a known flow were lost"
 
@@ -61,6 +65,7 @@ ip netns add blue
 printf '[[instance]]\nname = "blue"\ntype = "nat64"\npool4 = ["203.0.113.2"]\n[instance.global]\npool6 = "64:ff9b::/96"\n' > /etc/xlat/blue.toml
 types systemctl start xlat@blue
 shows blue nsenter --net=/run/netns/blue jool instance display
+journalctl --unit xlat@blue --output cat --no-pager | grep "no fast path" && fail "there is no fast path in a namespace"
 shows second jool instance display
 ip netns add green
 # No service is meant there.

@@ -49,10 +49,11 @@ A first configuration:
   pool6 = \"64:ff9b::/96\"";
 
 const LOAD_EXAMPLES: &str = "\
-The kernel verifies programs for those only who have CAP_PERFMON (or are root). This step, which takes all
-rights and ends at once, has that done, and keeps programs and maps in the BPF file system. An `xlat run` of
-the same version in the same network namespace then needs no more than CAP_NET_ADMIN and CAP_BPF; the
-service is started like that. Flows that the kernel knows go on. `xlat stop --flush` takes it away.
+The kernel verifies programs for those only who have CAP_PERFMON (or are root). This step,
+which takes all rights and ends at once, has that done, and keeps programs and maps in the BPF file system.
+An `xlat run` of the same version in the same network namespace then needs no more than
+CAP_NET_ADMIN and CAP_BPF; the service is started like that. Flows that the kernel knows go on.
+`xlat stop --flush` takes it away.
 
 Examples:
   xlat load --config /etc/xlat/xlat.toml

@@ -43,6 +43,7 @@ fn checked(content: &str) -> String {
 fn help() {
     let commands = [
         "run",
+        "load",
         "check",
         "explain",
         "demo",
@@ -191,4 +192,15 @@ fn nobody_listening_is_no_panic() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(errors, "", "{line}");
     }
+}
+
+#[test]
+fn load_leaves_it_to_the_daemon_to_name_mistakes() {
+    let file = std::env::temp_dir().join(format!("xlat-cli-load-{}.toml", std::process::id()));
+    std::fs::write(&file, "[[instance]]\nname = 5\n").unwrap();
+    let output = xlat(&["load", "--config", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("xlat check") && !said.contains("name = 5"), "{said}");
 }
