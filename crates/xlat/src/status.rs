@@ -133,8 +133,12 @@ fn ask(which: &cli::Which) -> Outcome<(Option<api::Status>, Option<String>)> {
 fn look(which: &cli::Which) -> Outcome<Option<Programs>> {
     let Some(pins) = Pins::existing(which.bpffs.as_deref())? else { return Ok(None) };
     let Some(maps) = Maps::open(&pins)? else { return Ok(None) };
-    let statistics = maps.statistics()?;
     let config = maps.config();
+    // Made ready, but no daemon has come to use them.
+    if config.layout == 0 {
+        return Ok(None);
+    }
+    let statistics = maps.statistics()?;
     let all = |counted: fn(Counter) -> bool| -> u64 {
         Counter::ALL.into_iter().filter(|one| counted(*one)).map(|one| statistics.count(one)).sum()
     };
