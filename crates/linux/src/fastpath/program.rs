@@ -111,14 +111,15 @@ impl FastPath {
         let lock = pins.lock()?;
         remove_abandoned(pins);
         let (mut object, maps, opened) = open_maps(pins, sizes)?;
-        if maps.config().seed == 0 {
-            let seed = RandomState::new().build_hasher().finish();
-            maps.configure(|config| config.seed = seed)?;
-        }
         let programs = match prepared::find(pins) {
             Ok(ready) => ready,
             Err(why) => Programs::load(&mut object).map_err(|error| not_prepared(error, why))?,
         };
+        // Only now: maps that are configured count as used.
+        if maps.config().seed == 0 {
+            let seed = RandomState::new().build_hasher().finish();
+            maps.configure(|config| config.seed = seed)?;
+        }
         let fast_path = Self { maps, pins: pins.clone(), programs, _lock: lock };
         Ok((fast_path, opened))
     }

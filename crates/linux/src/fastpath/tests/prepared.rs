@@ -100,6 +100,8 @@ fn programs_of_another_version_or_other_maps_are_not_taken() {
         assert!(said.contains("other maps") && said.contains("xlat load"), "{said}");
         fs::remove_dir_all(right).unwrap();
         assert!(refused(&pins).contains("none were made ready"));
+        // Who was refused has not used the maps.
+        assert_eq!(Maps::open(&pins).unwrap().unwrap().config().layout, 0);
     });
 }
 
