@@ -38,15 +38,15 @@ pub enum FastPathError {
     )]
     NoPermission(#[source] io::Error),
     /// bpf(2) is permitted, but not to load these programs, and nobody has made them ready.
+    // The kernel's answer, a plain refusal, would say nothing more: so it is no source.
     #[error(
-        "this process may attach programs but not load them (that takes CAP_PERFMON), and {why}: as root, `xlat load` before \
-         the start makes them ready; the service does that itself: systemctl restart xlat"
+        "this process may attach programs but not load them (that takes CAP_PERFMON), and {why}: as root, `xlat load --config \
+         FILE` before the start makes them ready, or says why it cannot; the service does that itself: systemctl restart xlat, \
+         and see what `xlat load` says in its log"
     )]
     NotPrepared {
         /// Why there are none that can be used.
         why: String,
-        /// The kernel's answer.
-        source: io::Error,
     },
     /// The object does not hold what it must: our own bug.
     #[error("the program does not fit the daemon: {0}")]

@@ -27,7 +27,8 @@ const PREFIX: &str = "programs-";
 pub fn prepare(pins: &Pins, sizes: Sizes) -> Result<bool, FastPathError> {
     let _lock = pins.lock()?;
     let (mut object, _maps, _opened) = program::open_maps(pins, sizes)?;
-    if find(pins).is_ok_and(|found| found.xdp.is_some() && found.xdp_frags.is_some()) {
+    // Without XDP, too: then this kernel has refused it, and would again. A new kernel begins without pins.
+    if find(pins).is_ok() {
         return Ok(false);
     }
     let loaded = Programs::load(&mut object)?;

@@ -101,8 +101,8 @@ impl Programs {
 }
 
 impl FastPath {
-    /// Takes the programs that were made ready ([`super::prepare`]), or loads them. Maps that are pinned are taken up, and what is attached goes on running meanwhile, with the former
-    /// programs until it is attached anew.
+    /// Takes the programs that were made ready ([`super::prepare`]), or loads them. Maps that are pinned are taken up, and
+    /// what is attached goes on running meanwhile, with the former programs until it is attached anew.
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ fn not_prepared(error: FastPathError, why: String) -> FastPathError {
     let may_attach = Capabilities::effective()
         .is_ok_and(|all| all.has(Capabilities::NET_ADMIN) && all.has(Capabilities::BPF));
     match error {
-        FastPathError::NoPermission(source) if may_attach => FastPathError::NotPrepared { why, source },
+        FastPathError::NoPermission(_) if may_attach => FastPathError::NotPrepared { why },
         error => error,
     }
 }

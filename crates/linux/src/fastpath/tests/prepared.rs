@@ -1,5 +1,6 @@
 //! Programs made ready by a step with all rights: taken by who may not load any, and only where they are the right ones.
 
+use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
@@ -22,7 +23,10 @@ fn of_programs(pins: &Pins) -> Vec<PathBuf> {
 /// Why there is no fast path.
 fn refused(pins: &Pins) -> String {
     match FastPath::open(pins, SIZES) {
-        Err(error @ FastPathError::NotPrepared { .. }) => error.to_string(),
+        Err(error @ FastPathError::NotPrepared { .. }) => {
+            assert!(error.source().is_none(), "what to do is the end of it");
+            error.to_string()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -49,6 +53,22 @@ fn prepared_programs_need_no_right_to_load() {
         drop(fast_path);
         flush(&pins).unwrap();
         assert!(!pins.root().exists());
+    });
+}
+
+#[test]
+fn what_the_kernel_refused_is_not_tried_again() {
+    with_pins(|pins| {
+        prepare(&pins, SIZES).unwrap();
+        let [directory] = of_programs(&pins).try_into().unwrap();
+        // As it is where a kernel takes no XDP: all the others are there.
+        for name in [xlat_fastpath::programs::XDP, xlat_fastpath::programs::XDP_FRAGS] {
+            fs::remove_file(directory.join(name)).unwrap();
+        }
+        assert!(!prepare(&pins, SIZES).unwrap());
+        contained();
+        let (fast_path, _) = FastPath::open(&pins, SIZES).unwrap();
+        assert_eq!(fast_path.programs().len(), 2);
     });
 }
 
