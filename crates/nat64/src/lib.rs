@@ -12,6 +12,7 @@
 mod ageing;
 mod ahead;
 mod announce;
+mod counts;
 mod events;
 mod fifo;
 mod give_way;

@@ -5,10 +5,11 @@
 //! path only notes when it last saw something, and is asked for that before the session would end (`ageing.rs`).
 
 use crate::events::Events;
+use crate::give_way::give_way;
 use crate::outbound::remote;
 use crate::policy::Policy;
 use crate::shard::{Env, Shard};
-use crate::tables::Tables;
+use crate::tables::{LOCKED_AT_ONCE, Tables};
 use crate::tcp::Side;
 use crate::types::{Instant, Protocol, Timer, Transport4, Transport6};
 
@@ -126,8 +127,7 @@ impl Tables {
         for at in 0..self.shards.len() {
             let (mut shard, mut env) = self.enter(at, policy, Instant(0), events);
             shard.close();
-            for position in 0..shard.records.positions() {
-                let number = shard.records.at_position(position);
+            for number in shard.records.numbers() {
                 if shard.records.get(number).is_some_and(|session| session.traffic.is_promoted()) {
                     shard.demote(&mut env, number);
                 }
@@ -138,12 +138,22 @@ impl Tables {
         }
     }
 
-    /// Tells of every port that has a BIB entry, as if it had just been taken.
+    /// Tells of every port that has a BIB entry, as if it had just been taken; in steps.
     pub fn announce(&self, policy: &Policy, events: &mut dyn Events) {
         for at in 0..self.shards.len() {
-            let (shard, env) = self.enter(at, policy, Instant(0), events);
-            for info in (0..shard.records.bib.end()).filter_map(|bib| shard.bib_info(bib)) {
-                env.events.port(info.protocol, info.mask, true);
+            let mut slot = 0;
+            loop {
+                give_way();
+                let (shard, env) = self.enter(at, policy, Instant(0), events);
+                let end = shard.records.bib.end();
+                let stop = end.min(slot + LOCKED_AT_ONCE);
+                for info in (slot..stop).filter_map(|bib| shard.bib_info(bib)) {
+                    env.events.port(info.protocol, info.mask, true);
+                }
+                slot = stop;
+                if slot >= end {
+                    break;
+                }
             }
         }
     }

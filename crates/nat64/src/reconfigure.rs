@@ -5,7 +5,7 @@ use crate::events::Events;
 use crate::give_way::give_way;
 use crate::policy::{Policy, StaticEntry};
 use crate::shard::{Env, Shard};
-use crate::tables::{Tables, WALK_AT_ONCE};
+use crate::tables::{LOCKED_AT_ONCE, Tables};
 use crate::types::{Instant, Timer};
 
 impl Tables {
@@ -43,7 +43,7 @@ impl Tables {
             give_way();
             let (mut shard, mut env) = self.enter(at, new, Instant(0), events);
             let end = shard.records.bib.end();
-            let stop = end.min(slot + WALK_AT_ONCE);
+            let stop = end.min(slot + LOCKED_AT_ONCE);
             for bib in slot..stop {
                 let Some(entry) = shard.records.bib.get(bib) else { continue };
                 let expected = new.static_mask(entry.protocol, entry.client());
@@ -60,21 +60,16 @@ impl Tables {
     }
 
     /// Takes the promoted sessions of one shard back, or (`keep`) finds out when they end under other lifetimes; in
-    /// steps. Positions may move while the shard is not locked, but never to before a step that was done.
+    /// steps.
     fn review(&self, at: usize, new: &Policy, keep: bool, events: &mut dyn Events) {
-        let mut position = 0;
+        let mut from = 0;
         loop {
             give_way();
             let (mut shard, mut env) = self.enter(at, new, Instant(0), events);
-            let end = shard.records.positions();
-            let stop = end.min(position + WALK_AT_ONCE);
-            for position in position..stop {
-                let number = shard.records.at_position(position);
+            for _ in 0..LOCKED_AT_ONCE {
+                let Some(number) = shard.records.from(from) else { return };
                 shard.review(&mut env, number, keep);
-            }
-            position = stop;
-            if position >= end {
-                break;
+                from = number + 1;
             }
         }
     }

@@ -148,14 +148,19 @@ impl Records {
         session ^ entry.client.to_bits() as u32 ^ entry.generation ^ u32::from(entry.mask_port)
     }
 
-    /// Positions to walk over to see every session.
-    pub(crate) fn positions(&self) -> u32 {
-        self.bib.end().saturating_add(self.more.end())
+    /// The first number at or behind this one that a session may have. From zero on they lead over all sessions, and a session
+    /// that stays is met once however the records grow meanwhile.
+    pub(crate) fn from(&self, number: u32) -> Option<u32> {
+        if number < self.bib.end() {
+            return Some(number);
+        }
+        let number = number.max(MORE);
+        (number & !MORE < self.more.end()).then_some(number)
     }
 
-    /// The number a session at a position has, if there is one.
-    pub(crate) fn at_position(&self, position: u32) -> u32 {
-        position.checked_sub(self.bib.end()).map_or(position, |slot| slot | MORE)
+    /// All numbers that sessions may have.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
+        (0..self.bib.end()).chain((0..self.more.end()).map(|slot| slot | MORE))
     }
 
     /// Bytes allocated.

@@ -7,11 +7,13 @@
 
 use core::net::Ipv4Addr;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use crate::ageing::{List, tick};
 use crate::announce::Told;
+use crate::counts::Counts;
 use crate::events::{BibInfo, Events, SessionInfo};
 use crate::fifo::{Fifo, Links};
 use crate::hash::Hasher;
@@ -68,14 +70,12 @@ pub(crate) struct Shard {
     pub(crate) lists: [Fifo<TIMER>; List::COUNT],
     /// Stored SYNs of type 2, by session.
     held: HashMap<u32, Box<[u8]>>,
-    /// Sessions by protocol; BIB entries are counted by their index.
-    session_counts: [usize; 3],
-    /// Sessions made since the tables began, by protocol.
-    sessions_made: [u64; 3],
+    /// Kept up to date with each record that comes or goes.
+    counts: Arc<Counts>,
 }
 
 impl Shard {
-    pub(crate) fn new(shard_bits: u32) -> Self {
+    pub(crate) fn new(shard_bits: u32, counts: Arc<Counts>) -> Self {
         Self {
             generation: 0,
             counting: Counting::default(),
@@ -86,8 +86,7 @@ impl Shard {
             by_remote: Index::new(),
             lists: [Fifo::EMPTY; List::COUNT],
             held: HashMap::new(),
-            session_counts: [0; 3],
-            sessions_made: [0; 3],
+            counts,
         }
     }
 
@@ -289,18 +288,8 @@ impl Shard {
         })
     }
 
-    /// BIB entries and sessions, by protocol.
-    pub(crate) fn counts(&self) -> ([usize; 3], [usize; 3]) {
-        (core::array::from_fn(|protocol| self.by_client[protocol].len()), self.session_counts)
-    }
-
-    /// Sessions made since the tables began, by protocol.
-    pub(crate) fn sessions_made(&self) -> [u64; 3] {
-        self.sessions_made
-    }
-
     /// Bytes allocated.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.records.bytes()
             + self.by_client.iter().map(Index::bytes).sum::<usize>()
             + self.by_remote.bytes()
@@ -334,14 +323,18 @@ impl Shard {
         self.records.bib[bib].mask_addr = mask.addr.into();
         self.records.bib[bib].mask_port = mask.port;
         let hash = client_hash(&env.shared.hasher, client);
-        self.by_client[protocol.index()].insert(hash, bib);
+        let index = &mut self.by_client[protocol.index()];
+        index.insert(hash, bib);
+        self.counts.set_bib(protocol, index.len());
         Ok(bib)
     }
 
     fn take_bib(&mut self, env: &mut Env<'_>, bib: u32) {
         let Some(entry) = self.records.bib.remove(bib) else { return };
         let hash = client_hash(&env.shared.hasher, entry.client());
-        self.by_client[entry.protocol.index()].remove(hash, bib);
+        let index = &mut self.by_client[entry.protocol.index()];
+        index.remove(hash, bib);
+        self.counts.set_bib(entry.protocol, index.len());
         let (protocol, mask, handle) = (entry.protocol, entry.mask(), env.handle(bib));
         let events = &mut *env.events;
         env.policy.pool(protocol).release(mask, handle, || events.port(protocol, mask, false));
@@ -374,11 +367,11 @@ impl Shard {
         if !Records::is_inside(number) {
             self.by_remote.insert(hasher.session(bib, new.remote), number);
         }
-        self.session_counts[protocol.index()] += 1;
-        self.sessions_made[protocol.index()] += 1;
         if protocol == Protocol::Udp {
             self.add_peer(hasher, bib, new.remote.addr);
         }
+        self.counts.session_made(protocol);
+        self.counts.set_bytes(self.bytes());
         if let Some(info) = self.session_info(env.policy, number) {
             env.events.session_created(&info);
         }
@@ -402,7 +395,7 @@ impl Shard {
         }
         self.records.remove(number);
         let Bib { protocol, client, .. } = self.records.bib[bib];
-        self.session_counts[protocol.index()] -= 1;
+        self.counts.session_ended(protocol);
         if protocol == Protocol::Udp {
             self.remove_peer(&env.shared.hasher, bib, remote.addr);
         }
@@ -432,8 +425,7 @@ impl Shard {
         let filters = policy.config().address_dependent_filtering;
         if filters && self.peers.is_none() {
             self.peers = Some(HashTable::new());
-            for position in 0..self.records.positions() {
-                let number = self.records.at_position(position);
+            for number in self.records.numbers() {
                 let Some(Session { bib, remote_addr, .. }) = self.records.get(number) else { continue };
                 if self.records.bib[*bib].protocol == Protocol::Udp {
                     self.add_peer(&shared.hasher, *bib, (*remote_addr).into());
@@ -442,6 +434,7 @@ impl Shard {
         } else if !filters {
             self.peers = None;
         }
+        self.counts.set_bytes(self.bytes());
     }
 
     fn add_peer(&mut self, hasher: &Hasher, bib: u32, addr: Ipv4Addr) {

@@ -3,17 +3,19 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use std::sync::Arc;
+
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ageing::{patience, tick};
+use crate::counts::Counts;
 use crate::events::{BibInfo, Events, SessionInfo};
-use crate::give_way::give_way;
 use crate::hash::Hasher;
 use crate::policy::Policy;
 use crate::portmap::Handle;
 use crate::shard::{Env, Shard, Shared};
 use crate::stored::StoredSyns;
-use crate::types::{Instant, Protocol, Timer};
+use crate::types::{Instant, Timer};
 use crate::usage::Usage;
 
 /// Shards at most.
@@ -23,8 +25,9 @@ const MAX_SHARDS: usize = 1024;
 const EXPIRE_AT_ONCE: usize = 256;
 const EXPIRE_PER_CALL: usize = 16_384;
 
-/// Slots looked at while a shard is locked, when walking over all records.
-pub(crate) const WALK_AT_ONCE: u32 = 4096;
+/// Slots looked at while a shard is locked, when walking over all records, and in one call: some 40 microseconds.
+pub(crate) const LOCKED_AT_ONCE: u32 = 128;
+const WALK_PER_CALL: u32 = 1024;
 
 /// BIB entries and sessions of an instance. `Send` and `Sync`; every method takes `&self`.
 pub struct Tables {
@@ -32,6 +35,8 @@ pub struct Tables {
     number: u64,
     pub(crate) shared: Shared,
     pub(crate) shards: Box<[Padded]>,
+    /// Of each shard.
+    counts: Box<[Arc<Counts>]>,
     /// The shard where the next expiry begins.
     turn: AtomicUsize,
 }
@@ -43,11 +48,11 @@ pub(crate) struct Padded(pub(crate) Mutex<Shard>);
 /// What is in the tables now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// BIB entries, by [`Protocol::index`].
+    /// BIB entries, by [`Protocol::index`](crate::Protocol::index).
     pub bib: [usize; 3],
-    /// Sessions, by [`Protocol::index`].
+    /// Sessions, by [`Protocol::index`](crate::Protocol::index).
     pub sessions: [usize; 3],
-    /// Sessions made since the tables began, restored ones included, by [`Protocol::index`].
+    /// Sessions made since the tables began, restored ones included, by [`Protocol::index`](crate::Protocol::index).
     pub sessions_made: [u64; 3],
     /// Stored SYNs, both types.
     pub stored_syns: u64,
@@ -83,6 +88,7 @@ impl Tables {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
         let shard_bits = count.trailing_zeros();
+        let counts: Box<[_]> = (0..count).map(|_| Arc::<Counts>::default()).collect();
         Self {
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             shared: Shared {
@@ -91,7 +97,11 @@ impl Tables {
                 syns: StoredSyns::default(),
                 shard_bits,
             },
-            shards: (0..count).map(|_| Padded(Mutex::new(Shard::new(shard_bits)))).collect(),
+            shards: counts
+                .iter()
+                .map(|counts| Padded(Mutex::new(Shard::new(shard_bits, counts.clone()))))
+                .collect(),
+            counts,
             turn: AtomicUsize::new(0),
         }
     }
@@ -127,32 +137,23 @@ impl Tables {
         false
     }
 
-    /// Counts and memory. Locks every shard in turn.
+    /// Counts and memory. Waits for nobody and keeps nobody waiting.
     pub fn gauges(&self) -> Gauges {
         let mut gauges = Gauges {
             stored_syns: self.shared.syns.held(),
             memory: self.shared.usage.bytes() + self.shared.syns.bytes(),
             ..Gauges::default()
         };
-        for shard in &self.shards {
-            give_way();
-            let shard = shard.0.lock();
-            let (bib, sessions) = shard.counts();
-            let made = shard.sessions_made();
-            for protocol in Protocol::ALL {
-                gauges.bib[protocol.index()] += bib[protocol.index()];
-                gauges.sessions[protocol.index()] += sessions[protocol.index()];
-                gauges.sessions_made[protocol.index()] += made[protocol.index()];
-            }
-            gauges.memory += shard.bytes();
-        }
+        self.counts.iter().for_each(|counts| counts.add_to(&mut gauges));
         gauges
     }
 
-    /// Walks over the BIB entries, in no particular order: appends about `count` of them to `out` and gives the cursor
-    /// to go on with, or `None` at the end. Start with `Cursor::default()`. What comes or goes meanwhile may be missed.
+    /// Walks over the BIB entries, in no particular order: appends at most `count` of them to `out` and gives the cursor to go
+    /// on with, or `None` at the end. Start with `Cursor::default()`. A call is a bounded amount of work and may find
+    /// nothing. What stays is met exactly once; what comes or goes meanwhile may be missed.
     pub fn bib_entries(&self, from: Cursor, count: usize, out: &mut Vec<BibInfo>) -> Option<Cursor> {
-        self.walk(from, count, out, |shard| shard.records.bib.end(), Shard::bib_info)
+        let next = |shard: &Shard, slot| (slot < shard.records.bib.end()).then_some(slot);
+        self.walk(from, count, out, next, Shard::bib_info)
     }
 
     /// The same over the sessions; times left are as of the shard's last packet or expiry.
@@ -163,8 +164,8 @@ impl Tables {
         count: usize,
         out: &mut Vec<SessionInfo>,
     ) -> Option<Cursor> {
-        let info = |shard: &Shard, position| shard.session_info(policy, shard.records.at_position(position));
-        self.walk(from, count, out, |shard| shard.records.positions(), info)
+        let next = |shard: &Shard, number| shard.records.from(number);
+        self.walk(from, count, out, next, |shard, number| shard.session_info(policy, number))
     }
 
     /// The shard of an IPv6 address hash. The tables within use the low and the topmost bits of hashes.
@@ -191,31 +192,35 @@ impl Tables {
         Some((code as usize & (self.shards.len() - 1), code >> self.shared.shard_bits))
     }
 
+    /// `next` gives the first slot at or behind one, `info` what is in it.
     fn walk<T>(
         &self,
         from: Cursor,
         count: usize,
         out: &mut Vec<T>,
-        end: impl Fn(&Shard) -> u32,
+        next: impl Fn(&Shard, u32) -> Option<u32>,
         info: impl Fn(&Shard, u32) -> Option<T>,
     ) -> Option<Cursor> {
         let enough = out.len().saturating_add(count.max(1));
-        let mut cursor = from;
-        while let Some(shard) = self.shards.get(cursor.shard) {
-            give_way();
+        let (mut cursor, mut looks) = (from, 0);
+        while let Some(shard) = self.shards.get(cursor.shard)
+            && out.len() < enough
+            && looks < WALK_PER_CALL
+        {
+            // An empty shard costs about as much as a record.
+            looks += 1;
             let shard = shard.0.lock();
-            let end = end(&shard);
-            let stop = end.min(cursor.slot.saturating_add(WALK_AT_ONCE));
-            while cursor.slot < stop && out.len() < enough {
-                out.extend(info(&shard, cursor.slot));
-                cursor.slot += 1;
+            let mut here = next(&shard, cursor.slot);
+            let pause = looks.saturating_add(LOCKED_AT_ONCE);
+            while let Some(slot) = here.filter(|_| looks < pause && out.len() < enough) {
+                out.extend(info(&shard, slot));
+                here = next(&shard, slot.saturating_add(1));
+                looks += 1;
             }
-            if cursor.slot >= end {
-                cursor = Cursor { shard: cursor.shard + 1, slot: 0 };
-            }
-            if out.len() >= enough {
-                break;
-            }
+            cursor = match here {
+                Some(slot) => Cursor { slot, ..cursor },
+                None => Cursor { shard: cursor.shard + 1, slot: 0 },
+            };
         }
         (cursor.shard < self.shards.len()).then_some(cursor)
     }

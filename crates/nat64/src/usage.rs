@@ -3,7 +3,7 @@
 //! a limit asks for it.
 
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -49,7 +49,15 @@ impl Counting {
 pub(crate) struct Usage {
     bib: AtomicU64,
     sessions: AtomicU64,
-    parts: Box<[Mutex<HashTable<Count>>]>,
+    parts: Box<[Part]>,
+}
+
+/// A part of the table of sources.
+#[derive(Default)]
+struct Part {
+    counts: Mutex<HashTable<Count>>,
+    /// Bytes allocated for them: read without waiting for anybody.
+    bytes: AtomicUsize,
 }
 
 struct Count {
@@ -63,7 +71,7 @@ struct Bounds([(Option<u32>, Refusal); 2]);
 
 impl Usage {
     pub(crate) fn new() -> Self {
-        let parts = (0..PARTS).map(|_| Mutex::new(HashTable::new())).collect();
+        let parts = (0..PARTS).map(|_| Part::default()).collect();
         Self { bib: AtomicU64::new(0), sessions: AtomicU64::new(0), parts }
     }
 
@@ -138,7 +146,7 @@ impl Usage {
         for (prefix, length) in keys(counting, client) {
             let hash = hasher.prefix(Purpose::Usage, prefix, length);
             let found = |count: &Count| count.prefix == prefix && count.length == length;
-            if let Ok(mut entry) = self.part(hash).lock().find_entry(hash, found) {
+            if let Ok(mut entry) = self.part(hash).counts.lock().find_entry(hash, found) {
                 let count = &mut entry.get_mut().amount;
                 count.bib = count.bib.saturating_sub(amount.bib);
                 count.sessions = count.sessions.saturating_sub(amount.sessions);
@@ -151,7 +159,7 @@ impl Usage {
 
     /// Bytes allocated.
     pub(crate) fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().allocation_size()).sum()
+        self.parts.iter().map(|part| part.bytes.load(Ordering::Relaxed)).sum()
     }
 
     fn add(
@@ -163,8 +171,9 @@ impl Usage {
         bounds: &Bounds,
     ) -> Result<(), Refusal> {
         let hash = hasher.prefix(Purpose::Usage, prefix, length);
-        let mut part = self.part(hash).lock();
-        let entry = part.entry(
+        let part = self.part(hash);
+        let mut counts = part.counts.lock();
+        let entry = counts.entry(
             hash,
             |count| count.prefix == prefix && count.length == length,
             |count| hasher.prefix(Purpose::Usage, count.prefix, count.length),
@@ -185,6 +194,7 @@ impl Usage {
             return Err(too_many_bib);
         }
         entry.insert(Count { prefix, length, amount: new });
+        part.bytes.store(counts.allocation_size(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -193,7 +203,7 @@ impl Usage {
         self.sessions.fetch_sub(amount.sessions.into(), Ordering::Relaxed);
     }
 
-    fn part(&self, hash: u64) -> &Mutex<HashTable<Count>> {
+    fn part(&self, hash: u64) -> &Part {
         // The table itself uses the low and the topmost bits; the part is chosen by others.
         &self.parts[(hash >> 40) as usize % PARTS]
     }

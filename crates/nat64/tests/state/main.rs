@@ -19,3 +19,4 @@ mod restore;
 mod stored_syns;
 mod synchronise;
 mod tcp;
+mod walk;
