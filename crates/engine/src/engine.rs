@@ -18,6 +18,7 @@ use crate::flows::{FlowEvents, FlowSink};
 use crate::instance::{Instance, Nat64};
 use crate::ledger::{Ledgers, Pen};
 use crate::limiter::Rate;
+use crate::looks::Looks;
 use crate::peers::SessionSink;
 use crate::worker::{Worker, error_rate};
 
@@ -90,6 +91,8 @@ pub struct Engine {
     last_tick: AtomicU64,
     /// Former configurations that a worker may still look at: large tables must not be freed between two packets.
     former: Mutex<Vec<Arc<Generation>>>,
+    /// What is to be looked at in the tables.
+    looks: Arc<Looks>,
     /// Somebody listens to what happens to flows.
     heard: Arc<AtomicBool>,
 }
@@ -115,6 +118,7 @@ impl Engine {
             earlier: Mutex::default(),
             last_tick: AtomicU64::new(0),
             former: Mutex::default(),
+            looks: Arc::default(),
             heard: Arc::default(),
         }))
     }
@@ -195,6 +199,12 @@ impl Engine {
         Arc::clone(&self.heard)
     }
 
+    /// Tells the engine how to wake a worker that waits for packets: one of them is enough, and none if all are at work. It will be
+    /// called often while tables are read and must not block.
+    pub fn set_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.looks.set_wake(Box::new(wake));
+    }
+
     /// A worker for one more thread.
     pub fn worker(self: &Arc<Self>) -> Worker {
         let counters = Arc::new(Counters::default());
@@ -238,6 +248,10 @@ impl Engine {
     /// Keeps the configuration from changing.
     pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn looks(&self) -> &Arc<Looks> {
+        &self.looks
     }
 
     /// Who repeats flows.

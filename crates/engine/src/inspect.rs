@@ -13,12 +13,17 @@ use xlat_translate::siit::SiitTables;
 use crate::counters::Statistics;
 use crate::engine::Engine;
 use crate::instance::{Instance, Kind};
+use crate::looks::{Found, Look, Looks};
+
+/// Entries that a step is given room for: it never has more.
+const MOST: usize = Cursor::STEP;
 
 /// One instance as it is at the moment; a later change of the configuration makes another one.
 #[derive(Clone)]
 pub struct View {
     instance: Arc<Instance>,
     host: HostAddresses,
+    looks: Arc<Looks>,
 }
 
 /// How an address is translated.
@@ -60,20 +65,40 @@ impl Engine {
         let generation = self.current();
         let generation = generation.load();
         let instance = generation.find(kind, name)?;
-        Some(View { instance: Arc::clone(instance), host: generation.host.clone() })
+        Some(View {
+            instance: Arc::clone(instance),
+            host: generation.host.clone(),
+            looks: Arc::clone(self.looks()),
+        })
     }
 }
 
 impl View {
-    /// Appends about `count` BIB entries to `out`, as [`xlat_nat64::Tables::bib_entries`] does; a stateless instance has none.
+    /// Appends at most `count` BIB entries to `out`, as [`xlat_nat64::Tables::bib_entries`] does; a stateless instance has none.
+    /// A worker does it: not to be called by one.
     pub fn bib_entries(&self, from: Cursor, count: usize, out: &mut Vec<BibInfo>) -> Option<Cursor> {
-        self.instance.nat64()?.tables.bib_entries(from, count, out)
+        self.instance.nat64()?;
+        out.reserve(count.min(MOST));
+        let look = self.look(from, count, Found::Bib(std::mem::take(out)))?;
+        if let Found::Bib(found) = look.found {
+            *out = found;
+        }
+        look.at
     }
 
     /// The same with sessions.
     pub fn sessions(&self, from: Cursor, count: usize, out: &mut Vec<SessionInfo>) -> Option<Cursor> {
-        let nat64 = self.instance.nat64()?;
-        nat64.tables.sessions(&nat64.policy, from, count, out)
+        self.instance.nat64()?;
+        out.reserve(count.min(MOST));
+        let look = self.look(from, count, Found::Sessions(std::mem::take(out)))?;
+        if let Found::Sessions(found) = look.found {
+            *out = found;
+        }
+        look.at
+    }
+
+    fn look(&self, from: Cursor, count: usize, found: Found) -> Option<Look> {
+        self.looks.ask(Look { instance: Arc::clone(&self.instance), count, found, at: Some(from) })
     }
 
     /// A number that stays as long as the instance keeps its state; `None` if it is stateless.

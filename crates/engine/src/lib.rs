@@ -23,6 +23,7 @@ mod inspect;
 mod instance;
 mod ledger;
 mod limiter;
+mod looks;
 mod origin;
 mod peers;
 mod pipeline;

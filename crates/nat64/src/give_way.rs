@@ -10,8 +10,8 @@ use std::time::Instant;
 /// How long after a yield the time slice surely goes on: Linux gives at least 0.7 ms.
 const SURE: Duration = Duration::from_micros(500);
 
-/// To be called before a shard is locked for anything but a packet, without any lock held.
-pub(crate) fn give_way() {
+/// To be called before the tables are read or changed for anything but a packet, without any lock held.
+pub fn give_way() {
     thread_local! {
         static YIELDED: Cell<Option<Instant>> = const { Cell::new(None) };
     }

@@ -40,6 +40,7 @@ mod usage;
 
 pub use ahead::Coming;
 pub use events::{BibInfo, Events, SessionInfo};
+pub use give_way::give_way;
 pub use policy::{Limits, Policy, PolicyConfig, PolicyError, Pool4Entry, Promotion, StaticEntry};
 
 pub use reassembly::{

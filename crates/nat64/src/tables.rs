@@ -25,9 +25,8 @@ const MAX_SHARDS: usize = 1024;
 const EXPIRE_AT_ONCE: usize = 256;
 const EXPIRE_PER_CALL: usize = 16_384;
 
-/// Slots looked at while a shard is locked, when walking over all records, and in one call: some 40 microseconds.
+/// Slots looked at while a shard is locked, when walking over all records.
 pub(crate) const LOCKED_AT_ONCE: u32 = 128;
-const WALK_PER_CALL: u32 = 1024;
 
 /// BIB entries and sessions of an instance. `Send` and `Sync`; every method takes `&self`.
 pub struct Tables {
@@ -68,6 +67,9 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Records that one call of a walk looks at, and so the most it gives.
+    pub const STEP: usize = 1024;
+
     /// As two numbers, to be kept elsewhere.
     #[must_use]
     pub fn numbers(self) -> (usize, u32) {
@@ -205,7 +207,7 @@ impl Tables {
         let (mut cursor, mut looks) = (from, 0);
         while let Some(shard) = self.shards.get(cursor.shard)
             && out.len() < enough
-            && looks < WALK_PER_CALL
+            && looks < Cursor::STEP as u32
         {
             // An empty shard costs about as much as a record.
             looks += 1;

@@ -10,7 +10,7 @@ mod transmit;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -148,6 +148,20 @@ impl Workers {
     /// The counters of each worker, in order.
     pub fn counters(&self) -> impl Iterator<Item = &Arc<Counters>> {
         self.workers.iter().map(|worker| &worker.counters)
+    }
+
+    /// Wakes one worker after the other, one with each call, if it waits for packets: its handler hears of the time by
+    /// [`Handler::now`] then. Does nothing once they have stopped.
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let signals: Vec<Arc<Signal>> =
+            self.workers.iter().map(|worker| Arc::clone(&worker.signal)).collect();
+        let turn = AtomicUsize::new(0);
+        move || {
+            let turn = turn.fetch_add(1, Ordering::Relaxed);
+            if let Some(signal) = signals.get(turn % signals.len().max(1)) {
+                signal.raise();
+            }
+        }
     }
 
     /// True if a worker has ended by itself: its device is gone, or its handler panicked.

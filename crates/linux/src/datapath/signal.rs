@@ -21,7 +21,7 @@ impl Signal {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(raw) } })
     }
 
-    /// Ends the present and every later wait at once.
+    /// Ends the present wait, or else the next one, at once.
     pub(super) fn raise(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: the pointer and length are those of a live array. It cannot fail but by overflow after 2^64
@@ -37,5 +37,10 @@ impl Signal {
         let timeout = i32::try_from(timeout.as_millis() + 1).unwrap_or(i32::MAX);
         // SAFETY: the pointer and count are those of a live array. An interrupted wait is one that ended early.
         unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout) };
+        if entries[1].revents != 0 {
+            let mut raised = [0; 8];
+            // SAFETY: the pointer and length are those of a live array. The read takes the signal back; it never blocks.
+            unsafe { libc::read(self.fd.as_raw_fd(), raised.as_mut_ptr().cast(), raised.len()) };
+        }
     }
 }

@@ -196,6 +196,7 @@ impl Daemon {
         let workers = Workers::start(tun, WorkerOptions::default(), |_| {
             Box::new(DataPath::new(engine.worker(), events.sender(), Arc::clone(&tap), device))
         })?;
+        engine.set_wake(workers.waker());
         let host = Host::apply(HostPlan {
             adopt: was_left,
             loop_rules: kernel.is_err(),

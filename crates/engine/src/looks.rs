@@ -1,0 +1,135 @@
+//! Looks at the tables for others, done by the workers. Whoever is put aside by the scheduler while it has a part of the tables
+//! locked keeps each worker that needs that part waiting until it runs again, which is milliseconds on a busy processor. So who
+//! reads tables beside the packets locks nothing: it says what it wants to see, and the first worker that comes by between
+//! two packets copies that. Only where none comes by it looks for itself.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use xlat_nat64::{BibInfo, Cursor, SessionInfo, give_way};
+
+use crate::instance::Instance;
+
+/// How long somebody waits for a worker: longer than one that has work is usually kept from it.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A step of a walk over one of an instance's tables: what [`xlat_nat64::Tables::sessions`] does.
+pub(crate) struct Look {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) count: usize,
+    pub(crate) found: Found,
+    /// Where it begins, and then where the next one does.
+    pub(crate) at: Option<Cursor>,
+}
+
+/// What was found, in memory of the one who asks: workers allocate nothing for it.
+pub(crate) enum Found {
+    Bib(Vec<BibInfo>),
+    Sessions(Vec<SessionInfo>),
+}
+
+/// Where looks are asked for.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// Workers are to look at the desk.
+    asked: AtomicBool,
+    /// Locked for a moment by the one who asks, and by a worker while it looks.
+    desk: Mutex<Desk>,
+    /// The look on the desk is done.
+    done: AtomicBool,
+    /// Held by the one who asks, as only one does at a time. True if the last one asked in vain.
+    turn: Mutex<bool>,
+    workers: AtomicUsize,
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// What one thread asks for, and whom to tell.
+#[derive(Default)]
+struct Desk(Option<(Look, Thread)>);
+
+impl Look {
+    fn carry_out(&mut self) {
+        let Some((from, nat64)) = self.at.zip(self.instance.nat64()) else { return self.at = None };
+        self.at = match &mut self.found {
+            Found::Bib(found) => nat64.tables.bib_entries(from, self.count, found),
+            Found::Sessions(found) => nat64.tables.sessions(&nat64.policy, from, self.count, found),
+        };
+    }
+}
+
+impl Looks {
+    /// Has a look done; gives it back.
+    pub(crate) fn ask(&self, mut look: Look) -> Option<Look> {
+        let mut alone = lock(&self.turn);
+        // Where somebody asked in vain, the flag stays up until a worker has seen it.
+        let nobody = self.workers.load(Ordering::Relaxed) == 0;
+        *alone = nobody || (*alone && self.asked.load(Ordering::Relaxed));
+        if !*alone {
+            self.done.store(false, Ordering::Relaxed);
+            lock(&self.desk).0 = Some((look, thread::current()));
+            self.asked.store(true, Ordering::Release);
+            if let Some(wake) = self.wake.get() {
+                wake();
+            }
+            let since = Instant::now();
+            while !self.done.load(Ordering::Acquire)
+                && let Some(left) = PATIENCE.checked_sub(since.elapsed())
+            {
+                thread::park_timeout(left);
+            }
+            // A worker that is at it just now is waited for. Nobody else takes anything away.
+            let mut desk = lock(&self.desk);
+            (look, _) = desk.0.take()?;
+            if self.done.load(Ordering::Acquire) {
+                return Some(look);
+            }
+            *alone = true;
+        }
+        give_way();
+        look.carry_out();
+        Some(look)
+    }
+
+    /// What a worker calls between two packets: does what somebody has asked for.
+    pub(crate) fn pass(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.serve();
+        }
+    }
+
+    #[cold]
+    fn serve(&self) {
+        // Who puts something there may be put aside itself: no worker waits for that.
+        let Ok(mut desk) = self.desk.try_lock() else { return };
+        self.asked.store(false, Ordering::Relaxed);
+        if let Some((look, who)) = &mut desk.0
+            && !self.done.load(Ordering::Relaxed)
+        {
+            look.carry_out();
+            self.done.store(true, Ordering::Release);
+            who.unpark();
+        }
+    }
+
+    /// One worker more.
+    pub(crate) fn comes(&self) {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One worker less.
+    pub(crate) fn goes(&self) {
+        self.workers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How a worker is woken that waits for packets.
+    pub(crate) fn set_wake(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        // A second one is not needed: the first still works.
+        let _first = self.wake.set(wake);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
