@@ -20,7 +20,7 @@ use crate::page;
 use crate::server::ByKernel;
 
 /// Entries looked at in one go.
-pub(crate) const STEP: usize = 512;
+pub(crate) const STEP: usize = 1024;
 
 /// Lines of JSON out of something that gives rows in steps until it gives `None`.
 pub(crate) fn lines<R, F>(step: F) -> Response

@@ -12,7 +12,7 @@ use xlat_nat64::{BibInfo, Cursor, SessionInfo, give_way};
 
 use crate::instance::Instance;
 
-/// How long somebody waits for a worker: longer than one that has work is usually kept from it.
+/// Longer than a worker that has something to do is usually kept from it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A step of a walk over one of an instance's tables: what [`xlat_nat64::Tables::sessions`] does.
@@ -31,8 +31,9 @@ pub(crate) enum Found {
 }
 
 /// Where looks are asked for.
-#[derive(Default)]
 pub(crate) struct Looks {
+    /// How long somebody waits for a worker.
+    patience: Duration,
     /// Workers are to look at the desk.
     asked: AtomicBool,
     /// Locked for a moment by the one who asks, and by a worker while it looks.
@@ -48,6 +49,20 @@ pub(crate) struct Looks {
 /// What one thread asks for, and whom to tell.
 #[derive(Default)]
 struct Desk(Option<(Look, Thread)>);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            patience: PATIENCE,
+            asked: AtomicBool::default(),
+            desk: Mutex::default(),
+            done: AtomicBool::default(),
+            turn: Mutex::default(),
+            workers: AtomicUsize::default(),
+            wake: OnceLock::new(),
+        }
+    }
+}
 
 impl Look {
     fn carry_out(&mut self) {
@@ -75,7 +90,7 @@ impl Looks {
             }
             let since = Instant::now();
             while !self.done.load(Ordering::Acquire)
-                && let Some(left) = PATIENCE.checked_sub(since.elapsed())
+                && let Some(left) = self.patience.checked_sub(since.elapsed())
             {
                 thread::park_timeout(left);
             }
@@ -132,4 +147,102 @@ impl Looks {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use xlat_config::{Hint, Translator};
+    use xlat_translate::policy::Hops;
+
+    use super::*;
+    use crate::engine::{Engine, EngineOptions};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// An instance with one BIB entry.
+    fn instance() -> Arc<Instance> {
+        let text = "[[instance]]\nname = 'n'\ntype = 'nat64'\npool4 = ['203.0.113.2']\n\
+                    [instance.global]\npool6 = '64:ff9b::/96'\n\
+                    [[instance.bib]]\nprotocol = 'udp'\n\
+                    ipv6-address = '2001:db8::8#53'\nipv4-address = '203.0.113.2#53'\n";
+        let config = xlat_config::load("test.toml", text, &Hint::default()).unwrap().config;
+        let options = EngineOptions {
+            hops: Hops::Restore,
+            mtu4: 65_535,
+            mtu6: 65_535,
+            secret: [7; 16],
+            shards: 4,
+            flows: None,
+            peers: None,
+        };
+        let engine = Engine::new(&config, Default::default(), options).unwrap();
+        let generation = engine.current().load_full();
+        Arc::clone(generation.find(Translator::Nat64, "n").unwrap())
+    }
+
+    /// Reads the BIB in a thread of its own; `meanwhile` is done until it has an answer.
+    fn read(looks: &Looks, mut meanwhile: impl FnMut()) -> usize {
+        let instance = instance();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let found = Found::Bib(Vec::new());
+                let look = looks.ask(Look { instance, count: 100, found, at: Some(Cursor::default()) });
+                let Some(Look { found: Found::Bib(found), .. }) = look else { return usize::MAX };
+                found.len()
+            });
+            while !reader.is_finished() {
+                meanwhile();
+            }
+            reader.join().unwrap()
+        })
+    }
+
+    fn looks(patience: Duration, workers: usize) -> Looks {
+        Looks { patience, workers: AtomicUsize::new(workers), ..Looks::default() }
+    }
+
+    #[test]
+    fn a_worker_looks_for_others() {
+        let looks = looks(LONG, 1);
+        let found = read(&looks, || looks.pass());
+        assert_eq!((found, *lock(&looks.turn)), (1, false));
+    }
+
+    #[test]
+    fn a_worker_that_sleeps_is_woken() {
+        let looks = looks(LONG, 1);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        looks.set_wake(Box::new(move || sender.send(()).unwrap()));
+        let found = read(&looks, || {
+            if receiver.recv_timeout(Duration::from_millis(1)).is_ok() {
+                looks.pass();
+            }
+        });
+        assert_eq!((found, *lock(&looks.turn)), (1, false));
+    }
+
+    #[test]
+    fn where_nobody_works_nobody_is_waited_for() {
+        assert_eq!(read(&looks(LONG, 0), || ()), 1);
+    }
+
+    #[test]
+    fn who_waited_in_vain_looks_alone_until_a_worker_comes_by() {
+        let mut looks = looks(Duration::from_millis(1), 1);
+        assert_eq!(read(&looks, || ()), 1);
+        looks.patience = LONG;
+        // Would wait for a minute otherwise.
+        assert_eq!((read(&looks, || ()), *lock(&looks.turn)), (1, true));
+        looks.pass();
+        assert_eq!((read(&looks, || looks.pass()), *lock(&looks.turn)), (1, false));
+    }
+
+    #[test]
+    fn a_worker_never_waits_for_who_asks() {
+        let looks = looks(LONG, 1);
+        looks.asked.store(true, Ordering::Relaxed);
+        let _put_aside = lock(&looks.desk);
+        looks.pass();
+        assert!(looks.asked.load(Ordering::Relaxed), "there is something to do yet");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use xlat_engine::{Engine, EngineOptions, FlowSink, Origin, Output, Verdict, Worker};
 use xlat_fastpath::flow::{Key4, Key6, Session, protocol};
-use xlat_nat64::{Protocol, Transport4};
+use xlat_nat64::{Cursor, Protocol, SessionInfo, Transport4};
 use xlat_packet::checksum::Sum;
 use xlat_packet::{Buffer, Offload, buffer, ipv4, ipv6, udp};
 use xlat_translate::policy::Hops;
@@ -210,15 +210,23 @@ fn a_reload_takes_out_what_it_changes() {
     assert_eq!(kernel.ports.lock().unwrap().len(), 1);
 }
 
+/// All sessions of the first instance.
+fn sessions(engine: &Engine) -> Vec<SessionInfo> {
+    let view = engine.view(xlat_config::Translator::Nat64, "first").unwrap();
+    let (mut all, mut cursor) = (Vec::new(), Some(Cursor::default()));
+    while let Some(from) = cursor {
+        cursor = view.sessions(from, 100, &mut all);
+    }
+    all
+}
+
 #[test]
 fn a_restart_takes_up_what_the_kernel_and_the_snapshot_have() {
     let (old, mut worker, kernel) = engine(FIRST);
     for port in 0..20 {
         send(&mut worker, &question("64:ff9b::203.0.113.16", 1000 + port), 1 + usize::from(port % 4));
     }
-    let mut snapshot = Vec::new();
-    let view = old.view(xlat_config::Translator::Nat64, "first").unwrap();
-    assert_eq!(view.sessions(xlat_nat64::Cursor::default(), 100, &mut snapshot), None);
+    let snapshot = sessions(&old);
     let flows = kernel.flows.lock().unwrap().clone();
     assert_eq!((snapshot.len(), flows.len()), (20, 5));
 
@@ -247,12 +255,7 @@ fn a_restart_takes_up_what_the_kernel_and_the_snapshot_have() {
         assert_eq!(out[ipv4::LEN..ipv4::LEN + 2], session.mask.port.to_be_bytes());
     }
     assert_eq!(new.gauges()[0].gauges.sessions, [0, 20, 0]);
-    let mut sessions = Vec::new();
-    new.view(xlat_config::Translator::Nat64, "first").unwrap().sessions(
-        xlat_nat64::Cursor::default(),
-        100,
-        &mut sessions,
-    );
+    let sessions = sessions(&new);
     assert!(flows.len() <= sessions.iter().filter(|session| session.promoted).count());
 
     new.add_statistics(&old.statistics());

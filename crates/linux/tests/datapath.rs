@@ -31,6 +31,7 @@ struct Mirror {
 #[derive(Default)]
 struct Seen {
     ticks: AtomicU64,
+    times: AtomicU64,
     /// Packets that contain [`ONCE`] and are no ICMP errors about it.
     once: AtomicU64,
 }
@@ -53,7 +54,9 @@ impl Handler for Mirror {
         self.seen.ticks.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn now(&mut self, _: u64) {}
+    fn now(&mut self, _: u64) {
+        self.seen.times.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A device `name` with 192.0.2.1 and 2001:db8::1 on it, whose other addresses lead back here.
@@ -257,5 +260,26 @@ fn a_persistent_device_waits_for_its_next_user() {
         assert!(!common::run("ip link").contains("xkeep1"));
         Tun::remove("xkeep1").unwrap();
         assert!(matches!(Tun::remove("lo"), Err(TunError::NotOurs(_))));
+    });
+}
+
+#[test]
+fn workers_that_sleep_can_be_woken() {
+    in_namespace(|| {
+        let (workers, _host, seen) = mirror("xwake0", false);
+        let wake = workers.waker();
+        // Unasked an idle worker hears of the time once for each tick, and for the few packets that a new device meets.
+        eventually("200 times between ticks", || {
+            (0..20).for_each(|_| wake());
+            seen.times.load(Ordering::Relaxed) > seen.ticks.load(Ordering::Relaxed) + 200
+        });
+        // A wake is for once: they sleep again, instead of going round without end.
+        eventually("sleep", || {
+            let before = seen.times.load(Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            seen.times.load(Ordering::Relaxed) < before + 100
+        });
+        workers.stop();
+        wake();
     });
 }

@@ -69,9 +69,9 @@ async fn measure(scale: &Scale) -> Result<(), Error> {
 
     println!("\n### The API beside {} UDP sessions\n", scale.sessions);
     println!(
-        "| what | seconds | answer | MiB resident | M packets/s | longest call, us | over 1 ms | with others, us |"
+        "| what | seconds | answer | MiB resident | M packets/s | longest call, us | over 1 ms | waiting | with others, us |"
     );
-    println!("|---|---:|---|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---|---:|---:|---:|---:|---:|---:|");
     let mut worker = engine.worker();
     open(&mut worker, scale.sessions)?;
     let traffic = Traffic::start(&engine, scale.sessions)?;
@@ -118,11 +118,12 @@ impl Bench {
         let answer = work.await?;
         let (seconds, seen) = (start.elapsed().as_secs_f64(), self.traffic.meter.take());
         println!(
-            "| {name} | {seconds:.2} | {answer} | {:.0} | {:.2} | {} | {} | {} |",
+            "| {name} | {seconds:.2} | {answer} | {:.0} | {:.2} | {} | {} | {} | {} |",
             resident()? as f64 / f64::from(1 << 20),
             seen.packets as f64 / seconds / 1e6,
             seen.longest.as_micros(),
             seen.over_1_ms,
+            seen.waits_over_1_ms,
             seen.longest_with_others.as_micros(),
         );
         Ok(())

@@ -1,5 +1,6 @@
 //! Packets of random flows, one after the other, and how long each took. Time in which the thread was ready and had no
-//! processor (`/proc/thread-self/schedstat`) is the machine's, not ours: it is taken off.
+//! processor (`/proc/thread-self/schedstat`) is the machine's, not ours: it is taken off. What an interrupt or the machine's host
+//! took cannot be; but a thread that waits for a lock gives its processor up, which is counted.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use xlat_bench::Error;
 use xlat_bench::measure::scatter;
 use xlat_bench::packets::{Upper, write6};
@@ -30,6 +32,7 @@ pub(crate) struct Meter {
     packets: AtomicU64,
     longest: AtomicU64,
     over_1_ms: AtomicU64,
+    waits_over_1_ms: AtomicU64,
     longest_with_others: AtomicU64,
     ends: AtomicBool,
 }
@@ -43,6 +46,8 @@ pub(crate) struct Seen {
     pub(crate) longest: Duration,
     /// Calls longer than a millisecond.
     pub(crate) over_1_ms: u64,
+    /// Those of them in which the thread gave its processor up: it waited for another.
+    pub(crate) waits_over_1_ms: u64,
     /// The longest call together with the time in which others had the processor.
     pub(crate) longest_with_others: Duration,
 }
@@ -55,16 +60,19 @@ impl Meter {
             packets: take(&self.packets),
             longest: Duration::from_nanos(take(&self.longest)),
             over_1_ms: take(&self.over_1_ms),
+            waits_over_1_ms: take(&self.waits_over_1_ms),
             longest_with_others: Duration::from_nanos(take(&self.longest_with_others)),
         }
     }
 
-    fn slow(&self, took: Duration, aside: Duration) {
+    fn slow(&self, took: Duration, aside: Duration, waited: bool) {
         let own = took.saturating_sub(aside);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.longest.fetch_max(nanos(own), Ordering::Relaxed);
         self.longest_with_others.fetch_max(nanos(took), Ordering::Relaxed);
-        self.over_1_ms.fetch_add(u64::from(own > Duration::from_millis(1)), Ordering::Relaxed);
+        let over = own > Duration::from_millis(1);
+        self.over_1_ms.fetch_add(u64::from(over), Ordering::Relaxed);
+        self.waits_over_1_ms.fetch_add(u64::from(over && waited), Ordering::Relaxed);
     }
 }
 
@@ -97,16 +105,19 @@ fn run(meter: &Meter, worker: &mut Worker, flows: usize) -> Result<(), Error> {
     let schedule = File::open("/proc/thread-self/schedstat")?;
     let (began, mut number) = (Instant::now(), 0);
     while !meter.ends.load(Ordering::Relaxed) {
+        let (before, given_up) = (put_aside(&schedule)?, waits()?);
+        // Whoever reads tables is served between two batches.
+        let start = Instant::now();
         worker.set_now(u64::try_from(began.elapsed().as_millis())?);
-        let before = put_aside(&schedule)?;
-        let mut slowest = Duration::ZERO;
+        let mut slowest = start.elapsed();
         for _ in 0..BATCH {
             number += 1;
             slowest = slowest.max(one(worker, scatter(number, flows)).0);
         }
         meter.packets.fetch_add(BATCH as u64, Ordering::Relaxed);
         if slowest >= SLOW {
-            meter.slow(slowest, put_aside(&schedule)?.saturating_sub(before));
+            let aside = put_aside(&schedule)?.saturating_sub(before);
+            meter.slow(slowest, aside, waits()? != given_up);
         }
     }
     Ok(())
@@ -119,6 +130,11 @@ fn put_aside(schedule: &File) -> Result<Duration, Error> {
     let text = std::str::from_utf8(&text[..len])?;
     let waited = text.split_whitespace().nth(1).ok_or("schedstat without waiting time")?;
     Ok(Duration::from_nanos(waited.parse()?))
+}
+
+/// How often this thread gave its processor up.
+fn waits() -> Result<i64, Error> {
+    Ok(getrusage(UsageWho::RUSAGE_THREAD)?.voluntary_context_switches())
 }
 
 /// Opens the first `flows` flows.
