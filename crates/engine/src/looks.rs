@@ -4,10 +4,11 @@
 //! two packets copies that. Only where none comes by it looks for itself.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use xlat_nat64::{BibInfo, Cursor, SessionInfo, give_way};
 
 use crate::instance::Instance;
@@ -77,13 +78,13 @@ impl Look {
 impl Looks {
     /// Has a look done; gives it back.
     pub(crate) fn ask(&self, mut look: Look) -> Option<Look> {
-        let mut alone = lock(&self.turn);
+        let mut alone = self.turn.lock();
         // Where somebody asked in vain, the flag stays up until a worker has seen it.
         let nobody = self.workers.load(Ordering::Relaxed) == 0;
         *alone = nobody || (*alone && self.asked.load(Ordering::Relaxed));
         if !*alone {
             self.done.store(false, Ordering::Relaxed);
-            lock(&self.desk).0 = Some((look, thread::current()));
+            self.desk.lock().0 = Some((look, thread::current()));
             self.asked.store(true, Ordering::Release);
             if let Some(wake) = self.wake.get() {
                 wake();
@@ -95,7 +96,7 @@ impl Looks {
                 thread::park_timeout(left);
             }
             // A worker that is at it just now is waited for. Nobody else takes anything away.
-            let mut desk = lock(&self.desk);
+            let mut desk = self.desk.lock();
             (look, _) = desk.0.take()?;
             if self.done.load(Ordering::Acquire) {
                 return Some(look);
@@ -117,7 +118,7 @@ impl Looks {
     #[cold]
     fn serve(&self) {
         // Who puts something there may be put aside itself: no worker waits for that.
-        let Ok(mut desk) = self.desk.try_lock() else { return };
+        let Some(mut desk) = self.desk.try_lock() else { return };
         self.asked.store(false, Ordering::Relaxed);
         if let Some((look, who)) = &mut desk.0
             && !self.done.load(Ordering::Relaxed)
@@ -143,10 +144,6 @@ impl Looks {
         // A second one is not needed: the first still works.
         let _first = self.wake.set(wake);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -205,7 +202,7 @@ mod tests {
     fn a_worker_looks_for_others() {
         let looks = looks(LONG, 1);
         let found = read(&looks, || looks.pass());
-        assert_eq!((found, *lock(&looks.turn)), (1, false));
+        assert_eq!((found, *looks.turn.lock()), (1, false));
     }
 
     #[test]
@@ -218,7 +215,7 @@ mod tests {
                 looks.pass();
             }
         });
-        assert_eq!((found, *lock(&looks.turn)), (1, false));
+        assert_eq!((found, *looks.turn.lock()), (1, false));
     }
 
     #[test]
@@ -232,16 +229,16 @@ mod tests {
         assert_eq!(read(&looks, || ()), 1);
         looks.patience = LONG;
         // Would wait for a minute otherwise.
-        assert_eq!((read(&looks, || ()), *lock(&looks.turn)), (1, true));
+        assert_eq!((read(&looks, || ()), *looks.turn.lock()), (1, true));
         looks.pass();
-        assert_eq!((read(&looks, || looks.pass()), *lock(&looks.turn)), (1, false));
+        assert_eq!((read(&looks, || looks.pass()), *looks.turn.lock()), (1, false));
     }
 
     #[test]
     fn a_worker_never_waits_for_who_asks() {
         let looks = looks(LONG, 1);
         looks.asked.store(true, Ordering::Relaxed);
-        let _put_aside = lock(&looks.desk);
+        let _put_aside = looks.desk.lock();
         looks.pass();
         assert!(looks.asked.load(Ordering::Relaxed), "there is something to do yet");
     }

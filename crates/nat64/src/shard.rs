@@ -207,6 +207,7 @@ impl Shard {
         let amount = Amount { bib: 1, sessions: 0 };
         env.shared.usage.count(&env.shared.hasher, self.counting, client.addr, amount);
         env.events.port(protocol, self.records.bib[bib].mask(), true);
+        self.counts.set_bytes(self.bytes());
         Ok(bib)
     }
 

@@ -179,3 +179,13 @@ fn configurations_that_cannot_work_are_refused() {
         "the same entry twice is one entry"
     );
 }
+
+#[test]
+fn static_entries_without_sessions_count_as_memory() {
+    let mut world = World::new(config());
+    let before = world.tables.gauges().memory;
+    world.reload(with((1000..1800).map(|port| fixed(UDP, port, port)).collect()));
+    assert_eq!(world.bib().len(), 800);
+    let grown = world.tables.gauges().memory - before;
+    assert!(grown > 800 * 40, "{grown} bytes for 800 entries");
+}
