@@ -276,7 +276,7 @@ fn workers_that_sleep_can_be_woken() {
         // A wake is for once: they sleep again, instead of going round without end.
         eventually("sleep", || {
             let before = seen.times.load(Ordering::Relaxed);
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(300));
             seen.times.load(Ordering::Relaxed) < before + 100
         });
         workers.stop();

@@ -15,8 +15,26 @@ pub fn give_way() {
     thread_local! {
         static YIELDED: Cell<Option<Instant>> = const { Cell::new(None) };
     }
-    if YIELDED.get().is_none_or(|at| at.elapsed() > SURE) {
+    if is_due(YIELDED.get(), Instant::now()) {
         thread::yield_now();
         YIELDED.set(Some(Instant::now()));
+    }
+}
+
+/// Whether whoever yielded then, if ever, may be near the end of its time slice.
+fn is_due(yielded: Option<Instant>, now: Instant) -> bool {
+    yielded.is_none_or(|at| now.saturating_duration_since(at) > SURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_begins_early_in_a_time_slice() {
+        let now = Instant::now();
+        assert!(is_due(None, now), "nobody knows how much of the first time slice is left");
+        assert!(!is_due(Some(now), now + SURE), "just yielded: no other call to the kernel");
+        assert!(is_due(Some(now), now + SURE + Duration::from_nanos(1)));
     }
 }
