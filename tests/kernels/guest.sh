@@ -6,7 +6,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/net /run
-mount -t tmpfs tmp /tmp
+# /tmp stays what it is, in memory too: the programs under test may be below it, where they were built.
 mount -t tmpfs run /run
 mount -t bpf bpf /sys/fs/bpf
 # Not all of them are modules everywhere.
@@ -25,6 +25,8 @@ step() {
 }
 
 step check xlat check /root/nat64.toml
+# As the installed service: `xlat load` with all rights, then a daemon that may not load programs.
+step prepared functional --test-threads 1 prepared
 step packets differential --test-threads 1
 step nat64 xlat demo --bytes 5M nat64
 step siit xlat demo --bytes 5M siit

@@ -16,7 +16,7 @@ KERNEL is one of
 Without any: 5.10 6.1 6.12.
 
 The emulator needs no KVM and no root, and takes minutes for each kernel. In the environment:
-  STEPS="check demo"   only these steps (check packets nat64 siit offload; all unless set)
+  STEPS="check demo"   only these steps (check prepared packets nat64 siit offload; all unless set)
   PACKETS=300          how many generated packets go through programs and engine
   SECONDS_MAX=1500     after how long a kernel is given up
   BUILD=no             take the program and the tests as they were built before
@@ -27,7 +27,7 @@ END
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 [ $# -gt 0 ] || set -- 5.10 6.1 6.12
 
-steps=${STEPS:-check packets nat64 siit offload}
+steps=${STEPS:-check prepared packets nat64 siit offload}
 packets=${PACKETS:-300}
 limit=${SECONDS_MAX:-1500}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
