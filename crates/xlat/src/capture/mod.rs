@@ -122,7 +122,11 @@ impl Form {
                 opened.map_err(|error| Failure::doing(format!("cannot write {}", file.display()), &error))?,
             )
         };
-        Ok(Self::Pcapng(Box::new(Pcapng::begin(BufWriter::new(out), arguments.snap_length)?)))
+        Ok(Self::Pcapng(Box::new(Pcapng::begin(
+            BufWriter::new(out),
+            &arguments.device,
+            arguments.snap_length,
+        )?)))
     }
 
     fn packet(&mut self, packet: &CapturedPacket) -> io::Result<()> {

@@ -1,8 +1,8 @@
-//! Packets as a pcapng file (draft-ietf-opsawg-pcapng): one interface description for each interface, the reason as the comment of
-//! each packet. Written out packet by packet, so that a reader at the other end of a pipe sees them as they come.
+//! Packets as a pcapng file (draft-ietf-opsawg-pcapng): the reason, and where it came in, as the comment of each packet.
+//! One interface description for all: libpcap, and so tcpdump, gives up at the second one of raw IP packets, whatever it
+//! says. Written out packet by packet, so that a reader at the other end of a pipe sees them as they come.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -24,16 +24,13 @@ const NANOSECONDS: u8 = 9;
 /// A file that is being written.
 pub(super) struct Pcapng<W: Write> {
     writer: PcapNgWriter<W>,
-    snap_length: u32,
-    /// Numbers of the interfaces described so far.
-    interfaces: HashMap<Option<String>, u32>,
     /// Packets that were lost before the next one.
     lost: u64,
 }
 
 impl<W: Write> Pcapng<W> {
-    /// Writes the head, so that a reader knows at once what it has.
-    pub(super) fn begin(out: W, snap_length: u32) -> io::Result<Self> {
+    /// Writes the head, so that a reader knows at once what it has: what `device` translates.
+    pub(super) fn begin(out: W, device: &str, snap_length: u32) -> io::Result<Self> {
         let section = SectionHeaderBlock {
             endianness: Endianness::native(),
             options: vec![SectionHeaderOption::UserApplication(
@@ -42,8 +39,17 @@ impl<W: Write> Pcapng<W> {
             ..SectionHeaderBlock::default()
         };
         let mut writer = PcapNgWriter::with_section_header(out, section).map_err(failed)?;
+        let interface = InterfaceDescriptionBlock {
+            linktype: DataLink::RAW,
+            snaplen: snap_length,
+            options: vec![
+                InterfaceDescriptionOption::IfName(Cow::Borrowed(device)),
+                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+            ],
+        };
+        writer.write_pcapng_block(interface).map_err(failed)?;
         writer.get_mut().flush()?;
-        Ok(Self { writer, snap_length, interfaces: HashMap::new(), lost: 0 })
+        Ok(Self { writer, lost: 0 })
     }
 
     /// Says that so many packets are missing before the next.
@@ -53,8 +59,11 @@ impl<W: Write> Pcapng<W> {
 
     /// Writes one packet.
     pub(super) fn packet(&mut self, packet: &CapturedPacket) -> io::Result<()> {
-        let interface_id = self.interface(packet.interface.as_ref())?;
         let mut comment = reason(packet);
+        match &packet.interface {
+            Some(interface) => comment.push_str(&format!("; came in by {interface}")),
+            None => comment.push_str("; sent by this host"),
+        }
         if let Some(size) = packet.segment_size {
             comment.push_str(&format!(
                 "; an aggregate of segments with {size} bytes, its checksum left to hardware"
@@ -68,7 +77,7 @@ impl<W: Write> Pcapng<W> {
             options.push(EnhancedPacketOption::DropCount(std::mem::take(&mut self.lost)));
         }
         let block = EnhancedPacketBlock {
-            interface_id,
+            interface_id: 0,
             timestamp: Duration::from_nanos(packet.time),
             original_len: u32::try_from(packet.length).unwrap_or(u32::MAX),
             data: Cow::Owned(bytes(&packet.packet)),
@@ -76,26 +85,6 @@ impl<W: Write> Pcapng<W> {
         };
         self.writer.write_pcapng_block(block).map_err(failed)?;
         self.writer.get_mut().flush()
-    }
-
-    /// The number of an interface, which is described first if it is new.
-    fn interface(&mut self, name: Option<&String>) -> io::Result<u32> {
-        if let Some(number) = self.interfaces.get(&name.cloned()) {
-            return Ok(*number);
-        }
-        let number = self.interfaces.len() as u32;
-        let shown = name.map_or("this host", String::as_str);
-        let block = InterfaceDescriptionBlock {
-            linktype: DataLink::RAW,
-            snaplen: self.snap_length,
-            options: vec![
-                InterfaceDescriptionOption::IfName(Cow::Owned(shown.to_owned())),
-                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-            ],
-        };
-        self.writer.write_pcapng_block(block).map_err(failed)?;
-        self.interfaces.insert(name.cloned(), number);
-        Ok(number)
     }
 }
 
@@ -129,7 +118,7 @@ mod tests {
             packet: "6000abcd".to_owned(),
         };
         let mut file = Vec::new();
-        let mut pcapng = Pcapng::begin(&mut file, 2048).unwrap();
+        let mut pcapng = Pcapng::begin(&mut file, "xlat0", 2048).unwrap();
         pcapng.packet(&packet(Some("eth0"))).unwrap();
         pcapng.lost(3);
         pcapng.packet(&packet(None)).unwrap();
@@ -144,14 +133,18 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(names.len(), 2);
-        assert!(names[0].contains(&InterfaceDescriptionOption::IfName("eth0".into())));
-        assert_eq!(packets.iter().map(|packet| packet.interface_id).collect::<Vec<_>>(), [0, 1, 0]);
+        // A second one would end tcpdump.
+        assert_eq!(names.len(), 1);
+        assert!(names[0].contains(&InterfaceDescriptionOption::IfName("xlat0".into())));
+        assert_eq!(packets.iter().map(|packet| packet.interface_id).collect::<Vec<_>>(), [0, 0, 0]);
         let first = &packets[0];
         assert_eq!(first.timestamp, Duration::from_nanos(1_764_000_000_123_456_789));
         assert_eq!((first.original_len, first.data.as_ref()), (60, &[0x60, 0, 0xab, 0xcd][..]));
-        let comment = "dropped: hairpin-loop: the source is in pool6 (RFC 6146 3.5); mark 7";
-        assert_eq!(first.options, [EnhancedPacketOption::Comment(comment.into())]);
+        let comment =
+            |from| format!("dropped: hairpin-loop: the source is in pool6 (RFC 6146 3.5); {from}; mark 7");
+        assert_eq!(first.options, [EnhancedPacketOption::Comment(comment("came in by eth0").into())]);
+        let second = EnhancedPacketOption::Comment(comment("sent by this host").into());
+        assert!(packets[1].options.contains(&second));
         assert!(packets[1].options.contains(&EnhancedPacketOption::DropCount(3)));
     }
 }

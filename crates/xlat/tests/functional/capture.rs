@@ -72,6 +72,35 @@ fn a_file_that_tcpdump_reads() {
     assert!(bytes.windows(comment.len()).any(|bytes| bytes == comment), "the reason is missing");
 }
 
+/// Live, whichever interface the next packet comes in by.
+#[test]
+fn a_pipe_that_tcpdump_reads() {
+    if skipped() {
+        return;
+    }
+    let ([a, t, v], _xlat) = scene();
+    let file = std::env::temp_dir().join(format!("xlat-capture-{}.txt", std::process::id()));
+    let mut writing = capture(&t, "--write -").spawn().unwrap();
+    let mut reading = xlat_netlab::command("tcpdump")
+        .args(["-n", "-l", "-r", "-"])
+        .stdin(writing.stdout.take().unwrap())
+        .stdout(fs::File::create(&file).unwrap())
+        .spawn()
+        .unwrap();
+    let (from_v, from_a) = (within(&v, || udp(&v, 5353)), within(&a, || udp(&a, 5354)));
+    eventually("packets of both sides are shown", || {
+        from_v.send_to(b"unwanted", "203.0.113.2:9").unwrap();
+        from_a.send_to(b"unwanted", "[64:ff9b::127.0.0.1]:9").unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        text.contains("203.0.113.16.5353 >") && text.contains("2001:db8::8.5354 >")
+    });
+    assert!(reading.try_wait().unwrap().is_none(), "tcpdump has given up");
+    writing.kill().unwrap();
+    writing.wait().unwrap();
+    reading.wait().unwrap();
+    fs::remove_file(&file).unwrap();
+}
+
 #[test]
 fn only_what_is_wanted_and_only_so_many_at_a_time() {
     if skipped() {
