@@ -14,7 +14,7 @@ JOOL       = jool jool_siit joold
 
 # Program and Debian package that has it.
 TOOLS       = ip:iproute2 ping:iputils-ping curl:curl traceroute:traceroute iperf3:iperf3 tcpdump:tcpdump \
-              sysctl:procps setpriv:util-linux cc:gcc
+              sysctl:procps setpriv:util-linux cc:gcc zsh:zsh fish:fish
 DEB_TOOLS   = dpkg-shlibdeps:dpkg-dev git:git
 INSTALLED_TOOLS = mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter:util-linux pgrep:procps
 BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool

@@ -14,6 +14,9 @@ use crate::failure::{Failure, Outcome};
 /// The variable by which a completion script asks the program.
 const ASKED_BY: &str = "COMPLETE";
 
+/// What makes bash complete words with colons.
+const BASH_WORDS: &str = include_str!("completions.bash");
+
 /// Prints the completion script of `shell`.
 pub(crate) fn completions(shell: Shell) -> Outcome {
     let name = match shell {
@@ -26,6 +29,9 @@ pub(crate) fn completions(shell: Shell) -> Outcome {
     let completer = shells.completer(name).ok_or_else(|| Failure::new(format!("there is no {name}")))?;
     let mut script = Vec::new();
     completer.write_registration(ASKED_BY, "xlat", "xlat", "xlat", &mut script)?;
+    if matches!(shell, Shell::Bash) {
+        script.extend_from_slice(BASH_WORDS.as_bytes());
+    }
     Ok(print(&String::from_utf8_lossy(&script))?)
 }
 

@@ -1,7 +1,10 @@
 //! What the shell offers: words of the grammar, names of instances, entries of tables; and nothing, quickly, where nobody
 //! answers.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::lab::{Scene, XLAT};
 
@@ -55,6 +58,51 @@ fn names_and_entries() {
     assert!(at(&["session", "--wi"]).contains(&"--within".to_owned()));
 }
 
+/// What a person does: half an IPv6 address, the tabulator key, and return.
+#[test]
+fn addresses_are_completed_in_shells() {
+    let Some(scene) = Scene::build("shells") else { return };
+    let _daemon = scene.daemon(None);
+    scene.stdout("nat64 --pool4 203.0.113.2");
+    let shells = [
+        ("bash --norc -i", "source <(xlat completions bash)"),
+        ("zsh -f -i", "autoload -U compinit; compinit -u -D; source <(xlat completions zsh)"),
+        ("fish --no-config -i", "xlat completions fish | source"),
+    ];
+    for (shell, load) in shells {
+        let name = shell.split(' ').next().unwrap();
+        if Command::new(name).arg("--version").output().is_err() {
+            eprintln!("skipped: there is no {name}");
+            continue;
+        }
+        scene.stdout("bib add 2001:db8::8#80 203.0.113.2#80 --udp");
+        // A shell that has not read yet what completes has nothing to complete by: the busier the machine the longer.
+        let mut said = String::new();
+        let done = [1, 3, 9].into_iter().any(|seconds| {
+            said = typed(&scene, shell, load, Duration::from_secs(seconds));
+            scene.stdout("bib --csv --no-headers").is_empty()
+        });
+        assert!(done, "{name}: {said}");
+    }
+}
+
+/// What is on the terminal of a shell where a user completes the name of an entry and removes it.
+fn typed(scene: &Scene, shell: &str, load: &str, pause: Duration) -> String {
+    let folder = Path::new(XLAT).parent().unwrap().display();
+    let mut command = scene.t.command("script");
+    command.args(["-qec", &format!("stty cols 200; exec {shell}"), "/dev/null"]);
+    command.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()));
+    command.env("HOME", &scene.folder).env("TERM", "dumb").env("HISTFILE", "").env("PS1", "$ ");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    for words in [&format!("{load}\n"), "xlat bib remove --udp 2001:db8::8\t", "\rexit\r"] {
+        write!(keys, "{words}").unwrap();
+        std::thread::sleep(pause);
+    }
+    drop(keys);
+    String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+}
+
 #[test]
 fn nobody_answers() {
     let device = format!("none{}", std::process::id());
@@ -76,7 +124,7 @@ fn scripts_for_the_shells() {
     let line = format!(
         "PATH=\"{}:$PATH\"; source <(xlat completions bash); COMP_WORDS=(xlat pool4 fl); COMP_CWORD=2; \
          COMP_LINE='xlat pool4 fl'; COMP_POINT=13; COMP_TYPE=9; _clap_complete_xlat xlat fl pool4; echo \"${{COMPREPLY[@]}}\"",
-        std::path::Path::new(XLAT).parent().unwrap().display()
+        Path::new(XLAT).parent().unwrap().display()
     );
     let output = Command::new("bash").args(["-c", &line]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
