@@ -40,12 +40,13 @@ pub(crate) struct Part {
     pub(crate) limit: Option<u64>,
 }
 
-/// Answers with a table of `len` rows. The cursor is the place of a row and its hash: where the table has changed, the row is looked
+/// Answers with those of a table's `len` rows that are wanted. The cursor is the place of a row and its hash: where the table has changed, the row is looked
 /// for, so that nothing is missed as long as it is there.
-pub(crate) async fn table<R, F>(len: usize, row: F, part: &Part) -> Result<Response, Error>
+pub(crate) async fn table<R, F, W>(len: usize, row: F, part: &Part, is_wanted: W) -> Result<Response, Error>
 where
     R: Serialize + Hash + 'static,
     F: Fn(usize) -> Option<R> + Send + Sync + 'static,
+    W: Fn(&R) -> bool + Send + 'static,
 {
     let row = Arc::new(row);
     let mut at = match &part.after {
@@ -64,12 +65,22 @@ where
     };
     let mut left = part.limit.unwrap_or(u64::MAX);
     Ok(read::lines(move || {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(STEP).min(len.saturating_sub(at));
-        let rows: Vec<R> = (at..at + count).filter_map(&*row).collect();
-        let last = rows.last()?;
-        at += count;
-        left -= count as u64;
-        let cursor = (at < len).then(|| format!("{:x}.{:x}", at - 1, hash_of(last)));
+        // So many are looked at in one go, however few of them are wanted.
+        let end = at.saturating_add(STEP).min(len);
+        if at >= end || left == 0 {
+            return None;
+        }
+        let (mut rows, mut last) = (Vec::new(), 0);
+        while at < end && left > 0 {
+            let next = row(at)?;
+            if is_wanted(&next) {
+                (last, left) = (at, left - 1);
+                rows.push(next);
+            }
+            at += 1;
+        }
+        let behind = rows.last().filter(|_| at < len);
+        let cursor = behind.map(|behind| format!("{last:x}.{:x}", hash_of(behind)));
         Some(marked(rows, cursor.as_deref()))
     }))
 }

@@ -21,6 +21,8 @@ use crate::server::ByKernel;
 
 /// Entries looked at in one go.
 pub(crate) const STEP: usize = 1024;
+/// Entries of a table of state after which a row gets a cursor.
+const MARKED: usize = 256;
 
 /// Lines of JSON out of something that gives rows in steps until it gives `None`.
 pub(crate) fn lines<R, F>(step: F) -> Response
@@ -115,6 +117,12 @@ impl Wanted {
     }
 }
 
+/// True if an address or prefix has to do with what is asked for: is part of it, or has it within.
+pub(crate) fn meets(within: Option<IpNet>, prefix: impl Into<IpNet>) -> bool {
+    let prefix = prefix.into();
+    within.is_none_or(|within| within.contains(&prefix) || prefix.contains(&within))
+}
+
 /// The BIB entries that are wanted.
 pub(crate) fn bib(view: View, wanted: Wanted) -> Result<Response, Error> {
     if wanted.state.is_some() {
@@ -123,7 +131,8 @@ pub(crate) fn bib(view: View, wanted: Wanted) -> Result<Response, Error> {
     walked(view, wanted, |view, wanted, from, count| {
         let mut found = Vec::with_capacity(count);
         let next = view.bib_entries(from, count, &mut found);
-        (found.iter().filter(|entry| wanted.bib(entry)).map(bib_row).collect(), next)
+        let rows = found.iter().filter(|entry| wanted.bib(entry)).map(bib_row).collect();
+        Walked { rows, looked: found.len(), next }
     })
 }
 
@@ -135,27 +144,45 @@ pub(crate) fn sessions(view: View, wanted: Wanted) -> Result<Response, Error> {
     walked(view, wanted, |view, wanted, from, count| {
         let mut found = Vec::with_capacity(count);
         let next = view.sessions(from, count, &mut found);
-        let found = found.iter().filter(|session| wanted.session(session));
-        (found.filter_map(|session| session_row(view, session)).collect(), next)
+        let rows = found.iter().filter(|session| wanted.session(session));
+        let rows = rows.filter_map(|session| session_row(view, session)).collect();
+        Walked { rows, looked: found.len(), next }
     })
 }
 
-/// Lines of a walk over state: `step` gives what is wanted of so many entries, and where it goes on.
+/// A step of a walk over state.
+struct Walked<R> {
+    /// What is wanted of the entries.
+    rows: Vec<R>,
+    /// How many entries there were.
+    looked: usize,
+    /// Where it goes on.
+    next: Option<Cursor>,
+}
+
+/// Lines of a walk over state: `step` looks at so many entries at most.
 fn walked<R: Serialize + 'static>(
     view: View,
     wanted: Wanted,
-    step: impl Fn(&View, &Wanted, Cursor, usize) -> (Vec<R>, Option<Cursor>) + Send + 'static,
+    step: impl Fn(&View, &Wanted, Cursor, usize) -> Walked<R> + Send + 'static,
 ) -> Result<Response, Error> {
     let mut next = Some(page::cursor(&view, wanted.after.as_deref())?);
     let mut left = wanted.limit.unwrap_or(u64::MAX);
+    // Entries since the last cursor: a step may be short.
+    let mut unmarked = 0;
     Ok(lines(move || {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(STEP);
         let from = next.filter(|_| count > 0)?;
-        let rows;
-        (rows, next) = step(&view, &wanted, from, count);
-        left -= (rows.len() as u64).min(left);
-        let cursor = next.map(|next| page::token(&view, next));
-        Some(page::marked(rows, cursor.as_deref()))
+        let found = step(&view, &wanted, from, count);
+        next = found.next;
+        left -= (found.rows.len() as u64).min(left);
+        unmarked += found.looked;
+        let is_due = left == 0 || unmarked >= MARKED;
+        let cursor = next.filter(|_| is_due).map(|next| page::token(&view, next));
+        if cursor.is_some() && !found.rows.is_empty() {
+            unmarked = 0;
+        }
+        Some(page::marked(found.rows, cursor.as_deref()))
     }))
 }
 

@@ -1,10 +1,12 @@
 //! The tables of an instance, one JSON object a line.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use ipnet::IpNet;
 use serde::Deserialize;
 use xlat_config::{Kind, Translator};
 
@@ -14,7 +16,7 @@ use crate::error::Error;
 use crate::extract::{Asked, InPath, Named, NamedAddress};
 use crate::page::{self, Marked, Part};
 use crate::pool4;
-use crate::read::{self, Wanted};
+use crate::read::{self, Wanted, meets};
 use crate::routes::Routes;
 use crate::server::App;
 
@@ -33,6 +35,9 @@ pub(super) fn add(routes: Routes) -> Routes {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Rows {
+    /// Only prefixes that are part of this one, or that it is part of.
+    #[param(value_type = Option<crate::schema::Prefix>)]
+    within: Option<IpNet>,
     /// Only what comes behind this cursor, the last one that a row of an earlier answer had.
     after: Option<String>,
     /// At most so many rows.
@@ -46,7 +51,7 @@ struct Rows {
 async fn eamt(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
-    Asked(Rows { after, limit }): Asked<Rows>,
+    Asked(Rows { within, after, limit }): Asked<Rows>,
 ) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Siit(siit) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Nat64)) };
@@ -57,7 +62,8 @@ async fn eamt(
         let entry = siit.eamt.get(len.checked_sub(index + 1)?)?;
         Some(Eam { ipv6: entry.ipv6, ipv4: entry.ipv4 })
     };
-    page::table(len, row, &Part { after, limit }).await
+    let is_wanted = move |row: &Eam| meets(within, row.ipv4) || meets(within, row.ipv6);
+    page::table(len, row, &Part { after, limit }, is_wanted).await
 }
 
 /// What pool6 must not translate (SIIT).
@@ -67,7 +73,7 @@ async fn eamt(
 async fn denylist4(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
-    Asked(Rows { after, limit }): Asked<Rows>,
+    Asked(Rows { within, after, limit }): Asked<Rows>,
 ) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Siit(siit) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Nat64)) };
@@ -76,6 +82,7 @@ async fn denylist4(
         rows.len(),
         move |index| rows.get(index).map(|prefix| Denied { prefix: *prefix }),
         &Part { after, limit },
+        move |row: &Denied| meets(within, row.prefix),
     )
     .await
 }
@@ -90,6 +97,11 @@ struct Set {
     protocol: Protocol,
     /// Its mark; absent: all marks.
     mark: Option<u32>,
+    /// Only addresses in this prefix.
+    #[param(value_type = Option<crate::schema::Prefix>)]
+    within: Option<IpNet>,
+    /// Only what has this port or identifier.
+    port: Option<u16>,
     /// Only what comes behind this cursor, the last one that a row of an earlier answer had.
     after: Option<String>,
     /// At most so many rows.
@@ -103,13 +115,17 @@ struct Set {
 async fn pool4_rows(
     State(shared): State<App>,
     InPath(named): InPath<Named>,
-    Asked(Set { protocol, mark, after, limit }): Asked<Set>,
+    Asked(Set { protocol, mark, within, port, after, limit }): Asked<Set>,
 ) -> Result<Response, Error> {
     let (config, at) = shared.find(&named)?;
     let Kind::Nat64(nat64) = &config.instances[at].kind else { return Err(wrong_kind(Translator::Siit)) };
     let mut rows = pool4::rows(&nat64.pool4, protocol);
-    rows.retain(|row| mark.is_none_or(|mark| mark == row.mark));
-    page::table(rows.len(), move |index| rows.get(index).copied(), &Part { after, limit }).await
+    rows.retain(|row| {
+        mark.is_none_or(|mark| mark == row.mark)
+            && within.is_none_or(|within| within.contains(&IpAddr::V4(row.address)))
+            && port.is_none_or(|port| (row.first_port..=row.last_port).contains(&port))
+    });
+    page::table(rows.len(), move |index| rows.get(index).copied(), &Part { after, limit }, |_| true).await
 }
 
 /// The Binding Information Base (NAT64): clients and their masks.

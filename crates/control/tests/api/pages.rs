@@ -138,3 +138,32 @@ fn a_configured_table_is_read_on_while_it_changes() {
     let stale = wait(part::<Eam>(&server, &eamt(&format!("?after={cursor}"))));
     assert!(matches!(&stale, Err(ClientError::Refused(error)) if error.errno == 116), "not refused as stale");
 }
+
+#[test]
+fn a_configured_table_is_filtered_before_it_is_sent() {
+    let server = Server::start("sieve");
+    let of = |kind, name, query: &str| path(kind, name, query);
+    let eamt = |query: &str| {
+        let found = wait(part::<Eam>(&server, &of(Translator::Siit, "a/b #%?", &format!("eamt?{query}"))));
+        found.unwrap().into_iter().map(|row| row.row.ipv4.to_string()).collect::<Vec<_>>()
+    };
+    // A prefix has addresses within, or is within; on either side; in a table of which it is the last part.
+    assert_eq!(eamt("within=10.0.0.0/30"), ["10.0.0.3/32", "10.0.0.2/32", "10.0.0.1/32", "10.0.0.0/32"]);
+    assert_eq!(eamt("within=10.0.0.7/32"), ["10.0.0.7/32"]);
+    assert_eq!(eamt("within=203.0.113.0/24"), [""; 0]);
+    let new = Change::EamtAdd {
+        ipv6: "2001:db8:77::/120".parse().unwrap(),
+        ipv4: "192.0.2.0/24".parse().unwrap(),
+        force: false,
+    };
+    change(&server, Translator::Siit, "a/b #%?", vec![new]);
+    assert_eq!(eamt("within=192.0.2.9/32"), ["192.0.2.0/24"]);
+    assert_eq!(eamt("within=2001:db8:77::5/128"), ["192.0.2.0/24"]);
+    // Limit and cursor count what is wanted.
+    let first =
+        wait(part::<Eam>(&server, &of(Translator::Siit, "a/b #%?", "eamt?within=10.0.0.0/30&limit=3")));
+    let first = first.unwrap();
+    assert_eq!(first.len(), 3);
+    let cursor = first[2].cursor.clone().unwrap();
+    assert_eq!(eamt(&format!("within=10.0.0.0/30&after={cursor}")), ["10.0.0.0/32"]);
+}

@@ -262,6 +262,15 @@ pub(crate) struct Pool4Display {
     /// Only what packets with this firewall mark use
     #[arg(long, value_name = "NUMBER")]
     pub(crate) mark: Option<u32>,
+    /// Only addresses in this prefix
+    #[arg(long, value_name = "PREFIX", value_parser = notation::network)]
+    pub(crate) within: Option<IpNet>,
+    /// Only what has this port or identifier
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) port: Option<u16>,
+    /// Go on behind this row: the last `cursor` of an earlier answer of --json; needs the protocol
+    #[arg(long, value_name = "CURSOR", requires = "one-protocol")]
+    pub(crate) after: Option<String>,
 }
 
 const BIB_EXAMPLES: &str = "\
@@ -396,9 +405,23 @@ pub(crate) struct SessionProxy {
 
 // EAMT and denylist4.
 
+/// Which rows of a table of prefixes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PrefixDisplay {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Only prefixes that are part of this one, or that it is part of
+    #[arg(long, value_name = "PREFIX", value_parser = notation::network)]
+    pub(crate) within: Option<IpNet>,
+    /// Go on behind this row: the last `cursor` of an earlier answer of --json
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+}
+
 const EAMT_EXAMPLES: &str = "\
 Examples:
   xlat eamt
+  xlat eamt --within 192.0.2.5
   xlat eamt add 192.0.2.0/24 2001:db8:4::/120
   xlat eamt remove 192.0.2.0/24";
 
@@ -408,14 +431,14 @@ pub(crate) struct Eamt {
     #[command(subcommand)]
     pub(crate) operation: Option<EamtOperation>,
     #[command(flatten)]
-    pub(crate) show: Show,
+    pub(crate) display: PrefixDisplay,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EamtOperation {
     /// Show the explicit address mappings
     #[command(after_help = "Examples:\n  xlat eamt display\n  xlat eamt display --csv")]
-    Display(Show),
+    Display(PrefixDisplay),
     /// Add a mapping
     #[command(
         after_help = "Examples:\n  xlat eamt add 192.0.2.0/24 2001:db8:4::/120\n  xlat eamt add 192.0.2.5 2001:db8:5::5 --force"
@@ -463,14 +486,14 @@ pub(crate) struct Denylist4 {
     #[command(subcommand)]
     pub(crate) operation: Option<Denylist4Operation>,
     #[command(flatten)]
-    pub(crate) show: Show,
+    pub(crate) display: PrefixDisplay,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Denylist4Operation {
     /// Show the IPv4 prefixes that pool6 must not translate
     #[command(after_help = "Examples:\n  xlat denylist4 display --json")]
-    Display(Show),
+    Display(PrefixDisplay),
     /// Add a prefix
     #[command(after_help = "Examples:\n  xlat denylist4 add 198.51.100.0/24")]
     Add(Denylist4Add),

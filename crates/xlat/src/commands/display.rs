@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 use xlat_control::api::{
     BibRow, Denied, Eam, Instance, Pool4Row, Protocol, SessionRow, Translation, Translator,
@@ -15,7 +16,7 @@ use super::trouble::Trouble;
 use super::{paint, rows::options};
 use crate::cli::common::Show;
 use crate::cli::tables::{
-    AddressQuery, BibDisplay, Pool4Display, SessionDisplay, StateDisplay, StatsDisplay,
+    AddressQuery, BibDisplay, Pool4Display, PrefixDisplay, SessionDisplay, StateDisplay, StatsDisplay,
 };
 
 /// What is shown.
@@ -25,15 +26,16 @@ pub(crate) enum View {
     Pool4(Pool4Display),
     Bib(BibDisplay),
     Session(SessionDisplay),
-    Eamt(Show),
-    Denylist4(Show),
+    Eamt(PrefixDisplay),
+    Denylist4(PrefixDisplay),
     Stats(StatsDisplay),
 }
 
 impl View {
     pub(crate) fn show(&mut self) -> &mut Show {
         match self {
-            Self::Instances(show) | Self::Global(show) | Self::Eamt(show) | Self::Denylist4(show) => show,
+            Self::Instances(show) | Self::Global(show) => show,
+            Self::Eamt(display) | Self::Denylist4(display) => &mut display.show,
             Self::Pool4(display) => &mut display.show,
             Self::Bib(display) => &mut display.state.show,
             Self::Session(display) => &mut display.table.show,
@@ -99,10 +101,10 @@ async fn once(remote: &Remote, view: &View, out: impl Write, is_painted: bool) -
             printer.tables(remote, ["/v1/instances".to_owned()], Some(is_wanted)).await
         }
         View::Global(show) => global(remote, show, out, is_painted).await,
-        View::Pool4(Pool4Display { show, protocol, mark }) => {
+        View::Pool4(Pool4Display { show, protocol, mark, within, port, after }) => {
             let target = remote.target(&show.to, only).await?;
+            let part = part(show, *within, *port, after.as_deref());
             let mark = mark.map(|mark| format!("&mark={mark}")).unwrap_or_default();
-            let part = part(show);
             let path =
                 |protocol| Remote::path(&target, &format!("pool4?protocol={}{mark}{part}", word(protocol)));
             let mut printer = Printer::new(out, show, is_painted);
@@ -128,14 +130,13 @@ async fn once(remote: &Remote, view: &View, out: impl Write, is_painted: bool) -
             let mut printer = Printer::new(out, &table.show, is_painted);
             printer.tables(remote, paths, all::<SessionRow>()).await
         }
-        View::Eamt(show) => {
-            let path = Remote::path(&remote.target(&show.to, only).await?, &format!("eamt?{}", part(show)));
-            Printer::new(out, show, is_painted).tables(remote, [path], all::<Eam>()).await
+        View::Eamt(display) => {
+            let path = prefixes(remote, "eamt", display, only).await?;
+            Printer::new(out, &display.show, is_painted).tables(remote, [path], all::<Eam>()).await
         }
-        View::Denylist4(show) => {
-            let target = remote.target(&show.to, only).await?;
-            let path = Remote::path(&target, &format!("denylist4?{}", part(show)));
-            Printer::new(out, show, is_painted).tables(remote, [path], all::<Denied>()).await
+        View::Denylist4(display) => {
+            let path = prefixes(remote, "denylist4", display, only).await?;
+            Printer::new(out, &display.show, is_painted).tables(remote, [path], all::<Denied>()).await
         }
         View::Stats(StatsDisplay { show, all, explain }) => {
             let path = Remote::path(&remote.target(&show.to, only).await?, "statistics");
@@ -169,18 +170,32 @@ pub(crate) fn word(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The part of a table that is wanted, for a query.
-fn part(show: &Show) -> String {
-    show.limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default()
+/// The part of a table that is wanted, for a query that has begun.
+fn part(show: &Show, within: Option<IpNet>, port: Option<u16>, after: Option<&str>) -> String {
+    let limit = show.limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}"));
+    let within = within.map(|within| format!("&within={within}"));
+    let port = port.map(|port| format!("&port={port}"));
+    let after = after.map(|after| format!("&after={}", escaped(after)));
+    [within, port, after, limit].into_iter().flatten().collect()
+}
+
+/// The path of a table of prefixes.
+async fn prefixes(
+    remote: &Remote,
+    table: &str,
+    display: &PrefixDisplay,
+    only: Option<Translator>,
+) -> Result<String, Trouble> {
+    let PrefixDisplay { show, within, after } = display;
+    let target = remote.target(&show.to, only).await?;
+    let part = part(show, *within, None, after.as_deref());
+    Ok(Remote::path(&target, &format!("{table}?{part}")))
 }
 
 /// The paths of a table of state, protocol by protocol.
 fn paths(target: &Target, table: &str, display: &StateDisplay, more: &str) -> Vec<String> {
-    let within = display.within.map(|within| format!("&within={within}")).unwrap_or_default();
-    let port = display.port.map(|port| format!("&port={port}")).unwrap_or_default();
-    let after = display.after.as_ref().map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
-    let rest = format!("{within}{port}{after}{more}{}", part(&display.show));
-    let path = |protocol| Remote::path(target, &format!("{table}?protocol={}{rest}", word(protocol)));
+    let part = part(&display.show, display.within, display.port, display.after.as_deref());
+    let path = |protocol| Remote::path(target, &format!("{table}?protocol={}{part}{more}", word(protocol)));
     display.protocol.all().into_iter().map(path).collect()
 }
 

@@ -95,15 +95,15 @@ fn to(command: &mut Control) -> Option<&mut To> {
             Some(SessionOperation::Proxy(proxy)) => &mut proxy.to,
         },
         Control::Eamt(mode) => match &mut mode.operation {
-            None => &mut mode.show.to,
-            Some(EamtOperation::Display(show)) => &mut show.to,
+            None => &mut mode.display.show.to,
+            Some(EamtOperation::Display(display)) => &mut display.show.to,
             Some(EamtOperation::Add(add)) => &mut add.to,
             Some(EamtOperation::Remove(remove)) => &mut remove.to,
             Some(EamtOperation::Flush(ending)) => &mut ending.to,
         },
         Control::Denylist4(mode) => match &mut mode.operation {
-            None => &mut mode.show.to,
-            Some(Denylist4Operation::Display(show)) => &mut show.to,
+            None => &mut mode.display.show.to,
+            Some(Denylist4Operation::Display(display)) => &mut display.show.to,
             Some(Denylist4Operation::Add(add)) => &mut add.to,
             Some(Denylist4Operation::Remove(remove)) => &mut remove.to,
             Some(Denylist4Operation::Flush(ending)) => &mut ending.to,
@@ -169,14 +169,14 @@ async fn execute(command: Control) -> Result<ExitCode, Trouble> {
             Some(SessionOperation::Advertise(to)) => session::advertise(&to).await?,
         },
         Control::Eamt(mode) => match mode.operation {
-            None => display(View::Eamt(mode.show)).await?,
+            None => display(View::Eamt(mode.display)).await?,
             Some(EamtOperation::Display(show)) => display(View::Eamt(show)).await?,
             Some(EamtOperation::Add(add)) => change::eamt_add(&add).await?,
             Some(EamtOperation::Remove(remove)) => change::eamt_remove(&remove).await?,
             Some(EamtOperation::Flush(ending)) => change::eamt_flush(&ending).await?,
         },
         Control::Denylist4(mode) => match mode.operation {
-            None => display(View::Denylist4(mode.show)).await?,
+            None => display(View::Denylist4(mode.display)).await?,
             Some(Denylist4Operation::Display(show)) => display(View::Denylist4(show)).await?,
             Some(Denylist4Operation::Add(add)) => {
                 let change = Change::Denylist4Add { prefix: add.prefix, force: add.force };

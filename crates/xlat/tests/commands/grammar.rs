@@ -25,6 +25,9 @@ const NAT64: &str = "
     pool4
     pool4 display -i other --csv
     pool4 --udp --json
+    pool4 --within 203.0.113.0/31
+    pool4 --port 61000 --tcp
+    pool4 --after x
     bib add 2001:db8::8#80 203.0.113.2#80
     bib add 2001:db8::8#80 --tcp
     bib add 203.0.113.2#80 2001:db8::8#80 --tcp
@@ -74,6 +77,9 @@ const SIIT: &str = "
     eamt add 192.0.2.0/24 198.51.100.0/24
     eamt
     eamt --json
+    eamt --within 192.0.2.9
+    eamt display --within 2001:db8:5::/48 --no-headers
+    eamt --after nonsense
     address query 192.0.2.7
     address query --verbose 2001:db8:4::7
     address query 192.0.2.7 --json
@@ -83,6 +89,8 @@ const SIIT: &str = "
     denylist4 add 198.51.100.0/24
     denylist4
     blacklist4 --csv
+    denylist4 --within 198.51.100.80
+    denylist4 --within 203.0.113.0/24
     address query 198.51.100.7
     denylist4 remove 198.51.100.0/25
     denylist4 remove 198.51.100.0/24
