@@ -19,13 +19,14 @@ mod values;
 mod way_out;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use xlat_config::FILE_BYTES_MAX;
 use xlat_control::api::Translator;
 
-use fail::{Fail, INVALID};
+use fail::{Fail, INVALID, TOO_BIG};
 use options::{FIRST, Item};
 
 /// The release of Jool whose commands these are.
@@ -120,7 +121,17 @@ fn first_batch(program: Program, words: &[String]) -> Result<(Option<String>, Ve
 fn read_file(path: &Path) -> Result<String, Fail> {
     let number =
         |error: &io::Error| error.raw_os_error().and_then(|number| u8::try_from(number).ok()).unwrap_or(1);
-    fs::read_to_string(path).map_err(|error| {
+    let mut content = Vec::new();
+    let mut read = || fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content);
+    let read = read();
+    if content.len() > FILE_BYTES_MAX {
+        let what = format!("The file \"{}\" has more than {FILE_BYTES_MAX} bytes.", path.display());
+        return Err(Fail::client(what, TOO_BIG));
+    }
+    let text = read.and_then(|_| {
+        String::from_utf8(content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    });
+    text.map_err(|error| {
         // "No such file or directory (os error 2)" is more than strerror(3) says.
         let text = error.to_string();
         let text = text.split(" (os error").next().unwrap_or_default();

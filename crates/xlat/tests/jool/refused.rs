@@ -102,6 +102,13 @@ fn what_is_refused_changes_nothing() {
             234,
             "Error: The JSON parser got confused around the beginning of this string:".to_owned(),
         ),
+        // It is not read to its end.
+        (
+            "truncate --size 1G big; jool file handle big",
+            249,
+            "Error: The file \"big\" has more than 268435456 bytes.\n".to_owned(),
+        ),
+        ("jool_siit -f big instance remove", 249, "Error: The file \"big\" has more than".to_owned()),
         (
             "printf '{\"instance\": ' > half; jool_siit -f half instance remove",
             234,
