@@ -1,58 +1,124 @@
 //! `xlat check`: what is wrong with a configuration, and what this host offers.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use xlat_config::{Config, Hint, load_file};
+use serde_json::json;
+use xlat_config::{Config, Diagnostic, Diagnostics, Hint, Loaded, Severity, load_file};
+use xlat_control::api;
 use xlat_linux::netlink::watch;
 use xlat_linux::probe::{self, Probe};
 
 use crate::cli::Check;
 use crate::commands::output::print;
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use crate::host;
 
+/// What there is to say.
+#[derive(Default)]
+struct Findings {
+    found: Vec<Diagnostic>,
+    /// How many more there were.
+    omitted: usize,
+    /// `None` where it cannot be read.
+    config: Option<Config>,
+    /// `None` where it was not asked for.
+    host: Option<Probe>,
+}
+
+impl Findings {
+    fn good(&self) -> bool {
+        self.config.is_some() && !host::has_errors(&self.found)
+    }
+}
+
 /// Prints every finding; fails if one is an error.
 pub(crate) fn check(arguments: &Check) -> Outcome<ExitCode> {
-    let mut text = String::new();
-    let mut good = true;
+    let findings = match find(arguments) {
+        Err(failure) if arguments.json => return Ok(Trouble::from(failure).tell(true)),
+        found => found?,
+    };
+    let file = arguments.file.display().to_string();
+    print(&if arguments.json { objects(&file, &findings)? } else { text(&file, &findings)? })?;
+    Ok(if findings.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn find(arguments: &Check) -> Outcome<Findings> {
+    let mut findings = Findings::default();
     match load_file(&arguments.file, &Hint::default()) {
-        Err(diagnostics) => {
-            good = false;
-            writeln!(text, "{diagnostics}")?;
-        }
+        Err(Diagnostics { list, omitted }) => (findings.found, findings.omitted) = (list, omitted),
         Ok(loaded) => {
-            if !loaded.warnings.list.is_empty() {
-                writeln!(text, "{}", loaded.warnings)?;
-            }
             if !arguments.no_host {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let addresses = runtime
                     .block_on(watch::snapshot())
                     .map_err(|error| Failure::doing("cannot read this host's addresses", &error))?;
                 let no_sharing = probe::fast_path().usable().err();
-                let found = host::check(&loaded, &addresses, no_sharing.as_deref());
-                good = !host::has_errors(&found);
-                for diagnostic in found {
-                    writeln!(text, "{diagnostic}")?;
-                }
+                findings.found = host::check(&loaded, &addresses, no_sharing.as_deref());
             }
-            let verdict = if good { "can be used" } else { "cannot be used on this host" };
-            writeln!(text, "{}: {verdict}: {}", arguments.file.display(), contents(&loaded.config))?;
+            let Loaded { config, warnings, .. } = loaded;
+            findings.found.splice(..0, warnings.list);
+            findings.omitted = warnings.omitted;
+            findings.config = Some(config);
         }
     }
     if !arguments.no_host {
-        let probe = Probe::run();
+        findings.host = Some(Probe::run());
+    }
+    Ok(findings)
+}
+
+/// For a person.
+fn text(file: &str, findings: &Findings) -> Outcome<String> {
+    let mut text = String::new();
+    for one in &findings.found {
+        writeln!(text, "{one}")?;
+    }
+    if findings.omitted > 0 {
+        writeln!(text, "and {} more", findings.omitted)?;
+    }
+    if let Some(config) = &findings.config {
+        let verdict = if findings.good() { "can be used" } else { "cannot be used on this host" };
+        writeln!(text, "{file}: {verdict}: {}", contents(config))?;
+    }
+    if let Some(host) = &findings.host {
         writeln!(text, "\nThis host:")?;
-        for (name, value) in probe.rows() {
+        for (name, value) in host.rows() {
             writeln!(text, "  {name:<16} {value}")?;
         }
-        if !probe.is_sufficient() {
+        if !host.is_sufficient() {
             writeln!(text, "xlat cannot run here as this user.")?;
         }
     }
-    print(&text)?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(text)
+}
+
+/// For a program.
+fn objects(file: &str, findings: &Findings) -> Outcome<String> {
+    let mut lines = String::new();
+    for Diagnostic { severity, message, help, location, .. } in &findings.found {
+        let severity = match severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let (line, column) = location.as_ref().map(|at| (at.line, at.column)).unzip();
+        let line = json!({
+            "severity": severity, "file": file, "line": line, "column": column, "what": message, "help": help,
+        });
+        writeln!(lines, "{line}")?;
+    }
+    let instances = findings.config.iter().flat_map(|config| &config.instances);
+    let instances: Vec<_> = instances
+        .map(|one| json!({ "name": one.name, "translator": api::Translator::from(one.kind.translator()) }))
+        .collect();
+    let host = findings.host.as_ref().map(|host| host.rows().into_iter().collect::<BTreeMap<_, _>>());
+    let verdict = json!({
+        "file": file, "usable": findings.good(), "instances": instances, "omitted": findings.omitted, "host": host,
+    });
+    writeln!(lines, "{verdict}")?;
+    Ok(lines)
 }
 
 /// The configuration in one line.

@@ -73,11 +73,13 @@ Keys: q quit, p hold still, s sort sources, ? help. The same on a web page: [web
 Examples:
   xlat top
   xlat top --once                      one frame as text
+  xlat top --once --json               all of it for a program
   ip netns exec T xlat top";
 
 const STOP_EXAMPLES: &str = "\
 Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows,
-and the next `xlat run` takes them over. With it nothing of xlat is left on this host.
+and the next `xlat run` takes them over. With it nothing of xlat is left on this host; on a
+terminal you are asked first, if something is translated.
 
 Examples:
   xlat stop
@@ -89,7 +91,8 @@ Ends with 0 if the configuration can be used, with 1 if not.
 Examples:
   xlat check /etc/xlat/xlat.toml
   xlat check --no-host router.toml     a file for another host
-  xlat check old.json                  one of Jool's own files";
+  xlat check old.json                  one of Jool's own files
+  xlat check --json router.toml        for a program";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where
@@ -287,6 +290,9 @@ pub(crate) struct Top {
     /// Print one frame as text, as is done where there is no terminal
     #[arg(long)]
     pub(crate) once: bool,
+    /// Print JSON, one object a second; errors too
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -296,6 +302,12 @@ pub(crate) struct Stop {
     /// End known flows too, and take back every change of this host; also when no daemon runs
     #[arg(long)]
     pub(crate) flush: bool,
+    /// Do not ask, on a terminal, before --flush ends what carries traffic
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -305,6 +317,9 @@ pub(crate) struct Check {
     /// Leave out what depends on the host this runs on
     #[arg(long)]
     pub(crate) no_host: bool,
+    /// Print JSON: an object for each finding, one line each, the verdict last
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use xlat_control::api::Status;
 use xlat_control::{Client, ClientError};
 use xlat_linux::fastpath::{self, FastPathError, Pins};
@@ -13,7 +14,10 @@ use xlat_linux::netlink::{self, Owner};
 use xlat_linux::tun::Tun;
 
 use crate::cli;
+use crate::commands::confirm::confirm_by_person;
 use crate::commands::output::print;
+use crate::commands::progress::Clock;
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use crate::run::snapshot::Snapshot;
 
@@ -23,10 +27,60 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 
+/// What was done.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Done {
+    /// The process that has ended.
+    ended: Option<u32>,
+    /// Whether flows have ended that the kernel translated by itself, with all that was kept there.
+    kernel_flushed: bool,
+    /// Whether routes, rules and the like were taken back.
+    host_restored: bool,
+    /// The same, and what is left, for people.
+    said: Vec<String>,
+}
+
 /// Ends what there is; that nothing runs is no failure.
 pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
+    if arguments.flush
+        && !arguments.yes
+        && let Some(loss) = loss(&arguments.which)?
+        && let Err(refused) = confirm_by_person(loss, arguments.yes)
+    {
+        return Ok(refused.tell(arguments.json));
+    }
+    let done = match end_all(arguments) {
+        Err(failure) if arguments.json => return Ok(Trouble::from(failure).tell(true)),
+        done => done?,
+    };
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(&done)?),
+        false => format!("{}\n", done.said.join("; ")),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What carries traffic and would end with everything else, if anything does.
+fn loss(which: &cli::Which) -> Outcome<Option<&'static str>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new(&which.device, rustix::process::geteuid().as_raw());
+    let asked =
+        runtime.block_on(async { tokio::time::timeout(ANSWER, client.get::<Status>("/v1/status")).await });
+    Ok(match asked {
+        Ok(Ok(status)) if status.instances == 0 => None,
+        Ok(Err(ClientError::Unreachable(_))) => {
+            let pins = Pins::existing(which.bpffs.as_deref())?;
+            let goes_on = pins.is_some_and(|pins| !fastpath::attachments(&pins).is_empty());
+            goes_on.then_some("this ends the flows that go on in the kernel")
+        }
+        _ => Some("this ends the translator that runs here, with all its flows"),
+    })
+}
+
+fn end_all(arguments: &cli::Stop) -> Outcome<Done> {
     let cli::Which { device, state_dir, bpffs } = &arguments.which;
-    let mut did = Vec::new();
+    let mut done = Done::default();
     // What this user may not read says nothing about what runs.
     let owner = || match netlink::owner(device, state_dir.as_deref()) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
@@ -34,33 +88,37 @@ pub(crate) fn stop(arguments: &cli::Stop) -> Outcome<ExitCode> {
     };
     if let Some(Owner { pid, alive: true }) = owner()? {
         end(pid, || Ok(owner()?.is_some_and(|owner| owner.alive)))?;
-        did.push(format!("the daemon (process {pid}) has ended"));
+        done.said.push(format!("the daemon (process {pid}) has ended"));
+        done.ended = Some(pid);
     }
     if arguments.flush {
         match Pins::existing(bpffs.as_deref())?.as_ref().map(fastpath::flush) {
-            Some(Ok(())) => did.push("the kernel's part is gone".to_owned()),
-            Some(Err(error @ FastPathError::InUse(_))) => did.push(error.to_string()),
+            Some(Ok(())) => {
+                done.said.push("the kernel's part is gone".to_owned());
+                done.kernel_flushed = true;
+            }
+            Some(Err(error @ FastPathError::InUse(_))) => done.said.push(error.to_string()),
             Some(Err(error)) => return Err(error.into()),
             None => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let folder = state_dir.clone().unwrap_or_else(netlink::default_journal_directory);
         if runtime.block_on(netlink::undo(device, &folder))? {
-            did.push("the changes of this host are taken back".to_owned());
+            done.said.push("the changes of this host are taken back".to_owned());
+            done.host_restored = true;
         }
         Tun::remove(device)?;
         Snapshot::of(device, state_dir.as_deref()).remove();
     } else if owner()?.is_some() {
-        did.push(
+        done.said.push(
             "known flows go on in the kernel, and this host stays set up (xlat stop --flush ends that)"
                 .to_owned(),
         );
     }
-    if did.is_empty() {
-        did.push(nothing_seen(device)?.to_owned());
+    if done.said.is_empty() {
+        done.said.push(nothing_seen(device)?.to_owned());
     }
-    print(&format!("{}\n", did.join("; ")))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
 }
 
 /// What it means that no trace of a daemon was found: only root can see all of them.
@@ -96,11 +154,13 @@ fn end(pid: u32, is_alive: impl Fn() -> Outcome<bool>) -> Outcome {
         other => Failure::doing(format!("cannot end process {pid}"), &other),
     })?;
     let end = Instant::now() + PATIENCE;
+    let mut clock = Clock::new("the daemon writes its sessions down and ends");
     while is_alive()? {
         if Instant::now() > end {
             return Err(Failure::new(format!("process {pid} does not end; see its log")));
         }
         std::thread::sleep(POLL);
+        clock.tick();
     }
     Ok(())
 }

@@ -112,6 +112,30 @@ fn check_says_where_and_what_to_do() {
 }
 
 #[test]
+fn check_tells_programs_the_same() {
+    let lines = |words: &[&str]| -> Vec<serde_json::Value> {
+        let output = xlat(words);
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let file = std::env::temp_dir().join(format!("xlat-check-json-{}.toml", std::process::id()));
+    let name = file.display().to_string();
+    std::fs::write(&file, "[[instance]]\nname = \"a\"\ntype = \"nat64\"\npol4 = []\n[instance.global]\npool6 = \"64:ff9b::/96\"\n").unwrap();
+    let found = lines(&["check", "--no-host", "--json", &name]);
+    assert_eq!(
+        (&found[0]["severity"], &found[0]["line"], &found[0]["file"]),
+        (&"error".into(), &4.into(), &name.clone().into())
+    );
+    assert!(found[0]["help"].is_string(), "{found:?}");
+    assert_eq!(found.last().unwrap()["usable"], false);
+    std::fs::remove_file(&file).unwrap();
+    let found = lines(&["check", "--json", "docs/examples/nat64.toml"]);
+    let verdict = found.last().unwrap();
+    assert_eq!(verdict["instances"][0]["translator"], "nat64", "{verdict}");
+    assert!(verdict["host"]["kernel"].is_string(), "{verdict}");
+}
+
+#[test]
 fn check_tells_what_the_host_offers() {
     let output = xlat(&["check", "docs/examples/siit.toml"]);
     let text = String::from_utf8(output.stdout).unwrap();

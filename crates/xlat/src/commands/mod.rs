@@ -3,13 +3,13 @@
 
 mod change;
 pub(crate) mod complete;
-mod confirm;
+pub(crate) mod confirm;
 mod display;
 mod events;
 mod files;
 pub(crate) mod output;
 pub(crate) mod paint;
-mod progress;
+pub(crate) mod progress;
 mod quick;
 pub(crate) mod remote;
 mod rows;

@@ -45,6 +45,40 @@ impl Progress {
     }
 }
 
+/// How long something takes that is looked at again and again.
+pub(crate) struct Clock {
+    what: &'static str,
+    began: Instant,
+    said: Option<Instant>,
+}
+
+impl Clock {
+    /// Begins.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, began: Instant::now(), said: None }
+    }
+
+    /// It is not done yet.
+    pub(crate) fn tick(&mut self) {
+        let now = Instant::now();
+        if now - self.began > SILENT
+            && self.said.is_none_or(|said| now - said > PAUSE)
+            && io::stderr().is_terminal()
+        {
+            self.said = Some(now);
+            say(&format!("{}: {:.0} s", self.what, (now - self.began).as_secs_f64()));
+        }
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        if self.said.is_some() {
+            say("");
+        }
+    }
+}
+
 /// Waits for something with a clock beside it.
 pub(crate) async fn waiting<T>(what: &str, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);

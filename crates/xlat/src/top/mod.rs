@@ -18,6 +18,7 @@ use xlat_control::live::Live;
 use xlat_control::{Client, Lines};
 
 use crate::cli;
+use crate::commands::output::print;
 use crate::commands::remote::PATIENCE;
 use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
@@ -38,8 +39,11 @@ pub(crate) fn top(arguments: &cli::Top) -> Outcome<ExitCode> {
     runtime.block_on(async {
         let lines = match client.rows(STREAM).await {
             Ok(lines) => lines,
-            Err(error) => return Ok(Trouble::from(error).tell(false)),
+            Err(error) => return Ok(Trouble::from(error).tell(arguments.json)),
         };
+        if arguments.json {
+            return objects(lines, arguments.once).await.map(|()| ExitCode::SUCCESS);
+        }
         if arguments.once || !is_terminal {
             return once(lines).await.map(|()| ExitCode::SUCCESS);
         }
@@ -50,6 +54,17 @@ pub(crate) fn top(arguments: &cli::Top) -> Outcome<ExitCode> {
         restored?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Prints snapshots for a program: one, or one a second until the daemon ends or nobody reads.
+async fn objects(mut lines: Lines, once: bool) -> Outcome {
+    loop {
+        let live: Live = lines.next().await?.ok_or_else(|| Failure::new("the daemon has ended"))?;
+        print(&format!("{}\n", serde_json::to_string(&live)?))?;
+        if once {
+            return Ok(());
+        }
+    }
 }
 
 /// Prints one frame.

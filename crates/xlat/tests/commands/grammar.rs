@@ -181,6 +181,36 @@ fn traffic_is_seen_and_not_ended_unasked() {
     assert_eq!(scene.stdout("pool4 --no-headers"), "");
 }
 
+/// The end of everything is asked about on a terminal only: scripts have always said `--flush` and meant it.
+#[test]
+fn everything_is_ended_when_it_is_meant() {
+    let Some(scene) = Scene::build("ending") else { return };
+    let state = scene.folder.join("state");
+    let stop = format!("stop --state-dir {}", state.display());
+    let mut daemon = scene.daemon(None);
+    scene.stdout("nat64 --pool4 203.0.113.2");
+    assert!(scene.pings());
+    let live: serde_json::Value = serde_json::from_str(&scene.stdout("top --once --json")).unwrap();
+    assert!(live["kernel"].is_object() && live["pool4"][0]["address"] == "203.0.113.2", "{live}");
+    let said = scene.on_terminal(&format!("{stop} --flush"), "n\n");
+    assert!(said.contains("this ends the translator that runs here") && said.contains("[y/N]"), "{said}");
+    assert!(said.contains("nothing has changed") && daemon.0.is_running(), "{said}");
+    // What goes on without a daemon is no less worth a question.
+    let done: serde_json::Value = serde_json::from_str(&scene.stdout(&format!("{stop} --json"))).unwrap();
+    assert!(done["ended"].is_number() && done["kernel-flushed"] == false, "{done}");
+    let said = scene.on_terminal(&format!("{stop} --flush"), "\n");
+    assert!(said.contains("flows that go on in the kernel"), "{said}");
+    // It ends with 3: no daemon.
+    let status = String::from_utf8(scene.run("status").stdout).unwrap();
+    assert!(status.contains("known flows go on"), "{status}");
+    let done: serde_json::Value =
+        serde_json::from_str(&scene.stdout(&format!("{stop} --flush --json"))).unwrap();
+    assert!(done["ended"].is_null() && done["kernel-flushed"] == true, "{done}");
+    // Where nothing is translated nothing is asked.
+    let said = scene.on_terminal(&format!("{stop} --flush"), "");
+    assert!(!said.contains("[y/N]"), "{said}");
+}
+
 #[test]
 fn colours_only_where_they_are_wanted() {
     let Some(scene) = Scene::build("colours") else { return };
