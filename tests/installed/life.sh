@@ -78,7 +78,8 @@ timeout 20 xlat run && fail "two daemons with one device"
 shows second jool instance display
 
 echo "-- removal"
-types "apt-get remove --yes xlat > /dev/null"
+# As a person does it: nothing asks on the terminal.
+types "script --quiet --return --command 'apt-get remove --yes xlat' /dev/null < /dev/null > /dev/null"
 ! grep -qx xlat /proc/[0-9]*/comm 2>/dev/null || fail "a daemon is left"
 for namespace in self blue; do
     [ $namespace = self ] && look= || look="nsenter --net=/run/netns/$namespace"

@@ -166,7 +166,7 @@ impl Drop for Scene {
     fn drop(&mut self) {
         // After a failure the kernel's part would go on by itself.
         if let Ok(mut command) = own_program(&self.t) {
-            command.args(["stop", "--flush", "--state-dir"]).arg(self.folder.path.join("state"));
+            command.args(["stop", "--flush", "--yes", "--state-dir"]).arg(self.folder.path.join("state"));
             let _ = command.output();
         }
     }
