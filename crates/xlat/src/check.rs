@@ -12,6 +12,7 @@ use xlat_linux::probe::{self, Probe};
 
 use crate::cli::Check;
 use crate::commands::output::print;
+use crate::commands::progress::Clock;
 use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use crate::host;
@@ -36,7 +37,10 @@ impl Findings {
 
 /// Prints every finding; fails if one is an error.
 pub(crate) fn check(arguments: &Check) -> Outcome<ExitCode> {
-    let findings = match find(arguments) {
+    let clock = Clock::start("the file is read and this host looked at");
+    let found = find(arguments);
+    drop(clock);
+    let findings = match found {
         Err(failure) if arguments.json => return Ok(Trouble::from(failure).tell(true)),
         found => found?,
     };

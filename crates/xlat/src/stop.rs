@@ -154,13 +154,12 @@ fn end(pid: u32, is_alive: impl Fn() -> Outcome<bool>) -> Outcome {
         other => Failure::doing(format!("cannot end process {pid}"), &other),
     })?;
     let end = Instant::now() + PATIENCE;
-    let mut clock = Clock::new("the daemon writes its sessions down and ends");
+    let _clock = Clock::start("the daemon writes its sessions down and ends");
     while is_alive()? {
         if Instant::now() > end {
             return Err(Failure::new(format!("process {pid} does not end; see its log")));
         }
         std::thread::sleep(POLL);
-        clock.tick();
     }
     Ok(())
 }

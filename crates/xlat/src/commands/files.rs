@@ -11,7 +11,7 @@ use xlat_control::api::{Difference, Done};
 
 use super::output::print;
 use super::paint;
-use super::progress::waiting;
+use super::progress::{Clock, waiting};
 use super::remote::{Remote, named_kind};
 use super::trouble::Trouble;
 use crate::cli::common::To;
@@ -32,6 +32,7 @@ pub(crate) fn import(import: &ImportJool) -> Result<(), Trouble> {
     let hint = Hint { name: import.instance.clone(), kind };
     let mut config = Config::default();
     let mut names = Vec::new();
+    let clock = Clock::start("the files are read");
     for file in &import.files {
         let loaded = load_file(file, &hint)
             .map_err(|found| Trouble::refused(format!("the file has errors\n{found}")))?;
@@ -46,6 +47,7 @@ pub(crate) fn import(import: &ImportJool) -> Result<(), Trouble> {
     // Names that meet, pools that overlap: found before the file is used.
     load("the result", &text, &Hint::default())
         .map_err(|found| Trouble::refused(format!("the files do not go together\n{found}")))?;
+    drop(clock);
     write(import.output.as_deref(), &text)
 }
 
@@ -56,6 +58,7 @@ async fn running(remote: &Remote) -> Result<String, Trouble> {
 
 pub(crate) async fn export(export: &Export) -> Result<(), Trouble> {
     let remote = Remote::new(&export.to);
+    let clock = Clock::start("the configuration in force is read");
     let text = running(&remote).await?;
     let (name, kind) = (export.to.instance.as_ref(), named_kind(&export.to));
     let text = match (name, kind) {
@@ -79,6 +82,7 @@ pub(crate) async fn export(export: &Export) -> Result<(), Trouble> {
             format!("{value}\n")
         }
     };
+    drop(clock);
     write(export.output.as_deref(), &text)
 }
 
@@ -105,12 +109,14 @@ pub(crate) async fn diff(diff: &Diff) -> ExitCode {
 }
 
 async fn differences(diff: &Diff) -> Result<bool, Trouble> {
+    let clock = Clock::start("the file is compared with what is in force");
     // What is wrong with the file is said better here, with its lines.
     load_file(&diff.file, &Hint::default())
         .map_err(|found| Trouble::refused(format!("the file has errors\n{found}")))?;
     let text = fs::read_to_string(&diff.file)
         .map_err(|error| Failure::doing(format!("cannot read {}", diff.file.display()), &error))?;
     let mut rows = Remote::new(&diff.to).put("/v1/configuration?dry-run=true", text).await?;
+    drop(clock);
     let mut differs = false;
     while let Some(one) = rows.next::<Difference>().await? {
         differs = true;

@@ -1,6 +1,8 @@
 //! What a person sees of work that takes longer than a second: on a terminal, on standard error, gone when it is done.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Shorter work says nothing.
@@ -45,37 +47,39 @@ impl Progress {
     }
 }
 
-/// How long something takes that is looked at again and again.
-pub(crate) struct Clock {
-    what: &'static str,
-    began: Instant,
-    said: Option<Instant>,
-}
+/// A clock beside work that keeps this thread; gone with it.
+pub(crate) struct Clock(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Clock {
     /// Begins.
-    pub(crate) fn new(what: &'static str) -> Self {
-        Self { what, began: Instant::now(), said: None }
-    }
-
-    /// It is not done yet.
-    pub(crate) fn tick(&mut self) {
-        let now = Instant::now();
-        if now - self.began > SILENT
-            && self.said.is_none_or(|said| now - said > PAUSE)
-            && io::stderr().is_terminal()
-        {
-            self.said = Some(now);
-            say(&format!("{}: {:.0} s", self.what, (now - self.began).as_secs_f64()));
-        }
+    pub(crate) fn start(what: &'static str) -> Self {
+        Self(io::stderr().is_terminal().then(|| {
+            let (sender, done) = channel();
+            (sender, thread::spawn(move || count(what, &done)))
+        }))
     }
 }
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        if self.said.is_some() {
-            say("");
+        if let Some((sender, thread)) = self.0.take() {
+            drop(sender);
+            // It has nothing to say but what is on the terminal.
+            let _ = thread.join();
         }
+    }
+}
+
+/// Shows how long it takes until it is done.
+fn count(what: &str, done: &Receiver<()>) {
+    let began = Instant::now();
+    let mut pause = SILENT;
+    while done.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = PAUSE;
+        say(&format!("{what}: {:.0} s", began.elapsed().as_secs_f64()));
+    }
+    if pause == PAUSE {
+        say("");
     }
 }
 

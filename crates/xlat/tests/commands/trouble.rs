@@ -117,6 +117,36 @@ fn a_silent_daemon_is_not_waited_for() {
     }
 }
 
+/// Whoever waits on a terminal sees that something goes on, and nothing of it afterwards; a log sees none of it.
+#[test]
+fn what_takes_longer_than_a_second_has_a_clock() {
+    let device = device("slow");
+    let answer = |path: &str| -> Option<String> {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        match path {
+            path if path.starts_with("/v1/configuration") => http("200 OK", ""),
+            _ => http("404 Not Found", ""),
+        }
+    };
+    pretender(&device, answer);
+    let folder = std::env::temp_dir();
+    let file = folder.join(format!("xlat-clock-{}.toml", std::process::id()));
+    fs::write(&file, "").unwrap();
+    for line in ["export", &format!("diff {}", file.display())] {
+        let line = format!("{line} --device {device}");
+        let on_terminal = Command::new("script")
+            .args(["--quiet", "--command", &format!("{XLAT} {line}"), "/dev/null"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(on_terminal.stdout).unwrap();
+        assert!(said.contains(": 1 s") && said.contains("\r\x1b[K"), "{line}: {said:?}");
+        let words: Vec<&str> = line.split(' ').collect();
+        let said = String::from_utf8(xlat(&words).stderr).unwrap();
+        assert!(!said.contains(": 1 s"), "{line}: {said}");
+    }
+    fs::remove_file(&file).unwrap();
+}
+
 #[test]
 fn a_daemon_that_stops_within_a_table_is_not_waited_for() {
     let device = device("half");
