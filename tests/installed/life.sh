@@ -79,7 +79,7 @@ shows second jool instance display
 
 echo "-- removal"
 # As a person does it: nothing asks on the terminal.
-types "script --quiet --return --command 'apt-get remove --yes xlat' /dev/null < /dev/null > /dev/null"
+types "timeout 100 script --quiet --return --command 'apt-get remove --yes xlat' /dev/null < /dev/null > /dev/null"
 ! grep -qx xlat /proc/[0-9]*/comm 2>/dev/null || fail "a daemon is left"
 for namespace in self blue; do
     [ $namespace = self ] && look= || look="nsenter --net=/run/netns/$namespace"

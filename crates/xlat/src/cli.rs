@@ -22,9 +22,9 @@ pub(crate) const CONFIG: &str = "/etc/xlat/xlat.toml";
 
 const EXAMPLES: &str = "\
 Examples:
-  xlat demo                            see it work: three hosts, one wire, nothing of this host is touched
+  xlat demo                            see it work; this host is left as it is
   xlat nat64 --pool6 64:ff9b::/96 --pool4 203.0.113.2    a NAT64, without a file
-  xlat check /etc/xlat/xlat.toml       is the configuration right, and what does this host offer?
+  xlat check /etc/xlat/xlat.toml       is it right, and is this host ready?
   xlat run --config /etc/xlat/xlat.toml
   xlat session --watch
   xlat explain 2001:db8::8 64:ff9b::203.0.113.16 tcp 443";
@@ -49,10 +49,10 @@ A first configuration:
   pool6 = \"64:ff9b::/96\"";
 
 const LOAD_EXAMPLES: &str = "\
-The kernel verifies programs for those only who have CAP_PERFMON (or are root). This step,
-which takes all rights and ends at once, has that done, and keeps programs and maps in the BPF file system.
-An `xlat run` of the same version in the same network namespace then needs no more than
-CAP_NET_ADMIN and CAP_BPF; the service is started like that. Flows that the kernel knows go on.
+The kernel verifies programs for those only who have CAP_PERFMON (or are root). This step, \
+which takes all rights and ends at once, has that done, and keeps programs and maps in the BPF file system. \
+An `xlat run` of the same version in the same network namespace then needs no more than \
+CAP_NET_ADMIN and CAP_BPF; the service is started like that. Flows that the kernel knows go on. \
 `xlat stop --flush` takes it away.
 
 Examples:
@@ -77,8 +77,8 @@ Examples:
   ip netns exec T xlat top";
 
 const STOP_EXAMPLES: &str = "\
-Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows,
-and the next `xlat run` takes them over. With it nothing of xlat is left on this host; on a
+Without --flush known flows go on in the kernel for as long as `outlive` of [fast-path] allows, \
+and the next `xlat run` takes them over. With it nothing of xlat is left on this host; on a \
 terminal you are asked first, if something is translated.
 
 Examples:
@@ -95,7 +95,7 @@ Examples:
   xlat check --json router.toml        for a program";
 
 const EXPLAIN_EXAMPLES: &str = "\
-Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where
+Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where \
 none runs, what a file says. The packet is shown as it comes to this host and as it leaves it.
 
 Examples:
@@ -106,15 +106,15 @@ Examples:
   xlat explain --config nat64.toml --packet 6000000000083a40...";
 
 const CAPTURE_EXAMPLES: &str = "\
-Shows packets that the translator does not pass on, as they come, until Ctrl-C. The names of reasons are
-those of `xlat stats` and docs/drop-reasons.md. Without --reason: all that end here, but not what
+Shows packets that the translator does not pass on, as they come, until Ctrl-C. The names of reasons are \
+those of `xlat stats` and docs/drop-reasons.md. Without --reason: all that end here, but not what \
 the host gets back or what only waits for its other fragments.
 
 Examples:
   xlat capture
   xlat capture --within 2001:db8::8/128 --reason hop-limit-exceeded
   xlat capture --write drops.pcapng --count 100
-  xlat capture --write - | wireshark -k -i -       the reason is each packet's comment";
+  xlat capture --write - | wireshark -k -i -     comments say the reason";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 The script asks the program itself, which asks the daemon for names and entries.
@@ -438,6 +438,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Prose is wrapped where the terminal ends, so it is one line here; examples are not, so they are short.
+    #[test]
+    fn help_fits_a_terminal() {
+        fn look(command: &clap::Command) {
+            let name = command.get_name();
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            for pair in lines.windows(2) {
+                assert!(!(is_prose(pair[0]) && is_prose(pair[1])), "{name}: cut after: {}", pair[0]);
+            }
+            let long: Vec<&str> =
+                lines.into_iter().filter(|line| line.starts_with(' ') && line.chars().count() > 80).collect();
+            assert!(long.is_empty(), "{name}: long: {long:#?}");
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
     }
 
     #[test]

@@ -9,17 +9,17 @@ use super::common::To;
 use super::notation;
 
 pub(crate) const NAT64_EXAMPLES: &str = "\
-Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file
+Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file \
 that keeps it.
 
 Examples:
   xlat nat64 --pool6 64:ff9b::/96 --pool4 203.0.113.2
-  xlat nat64                                   share this host's own addresses, ports 61001-65535
+  xlat nat64                                   share this host's own addresses
   xlat nat64 --pool4 203.0.113.1:61001-65535 --pool4 203.0.113.8/29
   xlat nat64 --pool4 203.0.113.2 --print > /etc/xlat/xlat.toml";
 
 pub(crate) const SIIT_EXAMPLES: &str = "\
-Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file
+Starts a daemon where none runs. What it makes lasts until the daemon ends; --print gives the file \
 that keeps it.
 
 Examples:

@@ -136,7 +136,7 @@ const POOL4_EXAMPLES: &str = "\
 Examples:
   xlat pool4
   xlat pool4 add 203.0.113.2                      all ports of all protocols
-  xlat pool4 add 203.0.113.1 61001-65535 --tcp    an address shared with this host
+  xlat pool4 add 203.0.113.1 61001-65535 --tcp    one shared with this host
   xlat pool4 remove 203.0.113.2";
 
 #[derive(Debug, Args)]
@@ -277,7 +277,7 @@ const BIB_EXAMPLES: &str = "\
 Examples:
   xlat bib --within 2001:db8::8
   xlat bib --static
-  xlat bib add 2001:db8::8#80 203.0.113.2#80 --tcp    reach a server behind the translator
+  xlat bib add 2001:db8::8#80 203.0.113.2#80 --tcp    reach a server behind
   xlat bib remove 203.0.113.2#80 --tcp";
 
 #[derive(Debug, Args)]
@@ -366,7 +366,7 @@ pub(crate) enum SessionOperation {
     Follow(To),
     /// Carry sessions between this translator and the others of a multicast group
     #[command(
-        after_help = "Takes the option ss-enabled, on each of them; docs/session-sync.md says the rest. Ctrl-C ends it.\n\nExamples:\n  xlat session proxy ff08::db8:64:64 --port 6464 --device-in eth2 --device-out eth2\n  xlat session proxy 239.64.0.1 --device-in 192.0.2.1 --device-out 192.0.2.1"
+        after_help = "Takes the option ss-enabled, on each of them; docs/session-sync.md says the rest. Ctrl-C ends it.\n\nExamples:\n  xlat session proxy ff08::db8:64:64 --port 6464 --device-in eth2\n  xlat session proxy 239.64.0.1 --device-in 192.0.2.1 --device-out 192.0.2.1"
     )]
     Proxy(Box<SessionProxy>),
     /// Tell the others all sessions that there are, for one that has just come up
