@@ -161,7 +161,7 @@ impl Trace {
     ) -> Verdict {
         let plan = match &instance.kind {
             Kind::Siit(tables) => self.siit6(generation, tables, parsed),
-            Kind::Nat64(nat64) => self.nat64_6(nat64, parsed),
+            Kind::Nat64(nat64) => self.nat64_6(generation, nat64, parsed),
         };
         let (plan, hairpin) = match plan {
             Ok(plan) => plan,
@@ -295,6 +295,7 @@ impl Trace {
 
     fn nat64_6(
         &mut self,
+        generation: &Generation,
         nat64: &Nat64,
         parsed: &Parsed6,
     ) -> Result<(Plan<std::net::Ipv4Addr>, bool), Verdict> {
@@ -307,7 +308,7 @@ impl Trace {
         };
         self.step("destination", "RFC 6052 2.2", format!("{} is in pool6: {dst}", outer.dst));
         check_source6(outer.src).map_err(|stop| stop.verdict)?;
-        if is_never_translated(dst) {
+        if is_never_translated(dst) || generation.host.is_broadcast4(dst) {
             return Err(Verdict::Dropped(Reason::Address(Untranslatable::Destination6Refused)));
         }
         if parsed.inner.is_some() {

@@ -262,7 +262,7 @@ fn a_pool6_without_state_does_not_take_what_is_for_a_pool4() {
 fn nobody_is_reached_behind_loopback_multicast_and_broadcast() {
     let engine = engine(NAT64);
     let mut worker = engine.worker();
-    for dst in ["127.0.0.1", "0.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255"] {
+    for dst in ["127.0.0.1", "0.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "203.0.113.255"] {
         let packet = udp6("2001:db8::8", &format!("64:ff9b::{dst}"), (1000, 53), 64, b"x");
         assert_eq!(
             engine.explain(&packet, 0).verdict.reason().map(Reason::name),

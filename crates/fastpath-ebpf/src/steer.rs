@@ -97,23 +97,28 @@ pub fn check_own(view: View, slot: u32, dst: u32) -> Result<(), Counter> {
     check_port(slot, index, port)
 }
 
-/// True if the IPv4 packet is an ICMP error to an address of the host about a packet of ours.
+/// Why an IPv4 packet that the host sends to itself is to be handed up, if it is ours: an ICMP error about a packet of ours, or an
+/// answer of one of its other addresses to a client of ours.
 #[inline(always)]
-pub fn own_error(config: &Config, view: View) -> bool {
-    let Some(header) = view.part::<20>(0) else { return false };
-    if header.u8::<0>() != 0x45 || header.u8::<9>() != protocol::ICMP {
-        return false;
+pub fn on_loopback(config: &Config, view: View) -> Option<Counter> {
+    let header = view.part::<20>(0)?;
+    let is_fragment = u16::from_be(header.u16::<6>()) & 0x3fff != 0;
+    if header.u8::<0>() != 0x45 || is_fragment {
+        return None;
     }
-    let dst = header.u32::<16>();
+    let (src, dst) = (header.u32::<12>(), header.u32::<16>());
     let slot = owner4(config, dst);
-    let Some(upper) = view.part::<8>(20) else { return false };
-    slot != NOT_OURS
-        && slot != 0
-        && is_error4(upper.u8::<0>())
-        && check_quoted(view, 28, slot, dst).is_ok()
+    let upper = view.part::<8>(20)?;
+    let is_error = header.u8::<9>() == protocol::ICMP && is_error4(upper.u8::<0>());
+    // What an address says to itself is the host's own talk, as is all of 127.0.0.0/8.
+    let is_foreign = slot == NOT_OURS || slot == 0 || !is_error && (src == dst || src.to_ne_bytes()[0] == 127);
+    if is_foreign || check_own(view, slot, dst).is_err() {
+        return None;
+    }
+    Some(if is_error { Counter::IcmpError } else { Counter::NoFlow })
 }
 
-/// The same for an ICMP error that quotes the packet at `at`.
+/// The same as [`check_own`] for an ICMP error that quotes the packet at `at`.
 #[inline(always)]
 fn check_quoted(view: View, at: usize, slot: u32, dst: u32) -> Result<(), Counter> {
     let Some(header) = view.part::<20>(at) else { return Ok(()) };

@@ -55,7 +55,7 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
         (TC_ACT_UNSPEC, Counter::Vlan)
     } else {
         match LINKS.get(interface).map_or(0, |link| link.flags) {
-            _ if interface == LOOPBACK => own_error(skb, config),
+            _ if interface == LOOPBACK => loopback(skb, config),
             flags if flags & link_flag::INGRESS == 0 => (TC_ACT_UNSPEC, Counter::Passed),
             flags => {
                 let mac = if flags & link_flag::ETHERNET != 0 { ETHERNET as u32 } else { 0 };
@@ -67,10 +67,10 @@ pub fn ingress(skb: *mut __sk_buff) -> i32 {
     answer
 }
 
-/// Loopback: an ICMP error of the host's own kernel about a packet of ours comes to the address that both share. All else is
-/// left alone.
+/// Loopback: what the host sends to an address that it shares with us, where that is about or for a client of ours. All else
+/// is left alone.
 #[inline(always)]
-fn own_error(skb: *mut __sk_buff, config: &Config) -> Answer {
+fn loopback(skb: *mut __sk_buff, config: &Config) -> Answer {
     let passed = (TC_ACT_UNSPEC, Counter::Passed);
     // SAFETY: fields of the context.
     let (len, ethertype) = unsafe { ((*skb).len, (*skb).protocol as u16) };
@@ -82,9 +82,9 @@ fn own_error(skb: *mut __sk_buff, config: &Config) -> Answer {
         // SAFETY: the context; pointers into the packet are taken anew.
         unsafe { bpf_skb_pull_data(skb, wanted) };
     }
-    match steer::own_error(config, view(skb, ETHERNET)) {
-        true => (handover::send_up(skb, config, Counter::IcmpError), Counter::IcmpError),
-        false => passed,
+    match steer::on_loopback(config, view(skb, ETHERNET)) {
+        Some(reason) => (handover::send_up(skb, config, reason), reason),
+        None => passed,
     }
 }
 

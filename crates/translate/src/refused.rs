@@ -52,6 +52,11 @@ impl HostAddresses {
         self.own4.binary_search(&address).is_ok()
     }
 
+    /// True for the directed broadcast address of one of the host's networks, which no router forwards to (RFC 2644).
+    pub fn is_broadcast4(&self, address: Ipv4Addr) -> bool {
+        self.owns4(address) && self.v4.iter().all(|(own, _)| *own != address)
+    }
+
     /// Every address of the host itself and every broadcast address of its networks, ascending.
     pub fn own4(&self) -> &[Ipv4Addr] {
         &self.own4
@@ -160,6 +165,8 @@ mod tests {
         assert!(refused("198.51.100.7"), "a /32 is no exception");
         assert!(refused("198.51.100.4") && !refused("198.51.100.5"), "a /31 has no broadcast address");
         assert!(!refused("203.0.113.3") && !refused("203.0.113.0"));
+        let broadcast = |address: &str| host().is_broadcast4(address.parse().unwrap());
+        assert!(broadcast("203.0.113.255") && !broadcast("203.0.113.1") && !broadcast("203.0.113.3"));
     }
 
     #[test]

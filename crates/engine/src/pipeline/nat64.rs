@@ -42,7 +42,7 @@ pub(super) fn six_to_four(
     };
     check_source6(outer.src)?;
     // Nobody behind these: loopback, multicast and the like (RFC 6890); the host itself would hear some of them.
-    if is_never_translated(dst4) {
+    if is_never_translated(dst4) || context.generation.host.is_broadcast4(dst4) {
         return Err(destination6_refused());
     }
     if parsed.inner.is_some() {
@@ -114,11 +114,6 @@ pub(super) fn forward6(
     let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     let target = Transport4 { addr: dst4, port: dst_port };
     if !nat64.policy.owns(tuple.protocol, target) {
-        // Both ends would be this host, which keeps such packets to itself.
-        let host = &context.generation.host;
-        if host.owns4(dst4) && host.owns4(mask.addr) {
-            return Err(destination6_refused());
-        }
         let policy = &way6(context, instance, parsed).through;
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));

@@ -95,6 +95,14 @@ fn the_hosts_own_sockets_keep_working() {
     assert_ne!(from.port(), mask.port());
     server.send_to(b"back", from).unwrap();
     assert_eq!(own.recv(&mut room).unwrap(), 4);
+    // The host talks to itself, from another address and from the same one.
+    for source in ["203.0.113.1", "203.0.113.2"] {
+        let heard = within(&t, || UdpSocket::bind(("203.0.113.2", 8081))).unwrap();
+        heard.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+        let sender = within(&t, || UdpSocket::bind((source, 0))).unwrap();
+        sender.send_to(b"self", ("203.0.113.2", 8081)).unwrap();
+        assert_eq!(heard.recv(&mut room).unwrap(), 4);
+    }
     // A port that nobody has is refused by the host, as without a translator.
     let refused = within(&v, || std::net::TcpStream::connect("203.0.113.2:9"));
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);

@@ -163,7 +163,7 @@ fn s04_single_interface_in_its_old_form() {
         return;
     }
     let (_wire, [a, t, v]) = one_wire(&["2001:db8::1/96", "203.0.113.1/24", "203.0.113.2/24"]);
-    let at_v = serve(&v);
+    let (at_v, at_t) = (serve(&v), serve(&t));
     forward(&t);
     assert!(!answers(&a, "64:ff9b::203.0.113.16"));
     let folder = Folder::new("s04b");
@@ -184,7 +184,12 @@ fn s04_single_interface_in_its_old_form() {
     // T goes on by its own address, and answers for both.
     ping(&v, "203.0.113.1", "203.0.113.1", 64);
     ping(&v, "203.0.113.2", "203.0.113.2", 64);
-    // By a hairpin to A itself. (To T's own 203.0.113.1 nothing gets: its answers would be for another address of T.)
+    // T itself as an IPv4 host, and A itself by a hairpin.
+    ping(&a, "64:ff9b::203.0.113.1", "64:ff9b::cb00:7101", 63);
+    assert_eq!(fetch(&a, "[64:ff9b::203.0.113.1]", &at_t), "203.0.113.2");
+    // A UDP port where nobody listens: T's own error comes back, too.
+    let route = a.run("traceroute -n -q 1 -f 2 -m 2 -w 3 64:ff9b::203.0.113.1").unwrap();
+    assert!(route.contains(" 2  64:ff9b::cb00:7101  "), "{route}");
     ping(&a, "64:ff9b::203.0.113.2", "64:ff9b::cb00:7102", 63);
     // Hop limits: T is the first router, and big packets come back whole.
     assert_eq!(hops(&a, "64:ff9b::203.0.113.16", 1), "2001:db8::1");
