@@ -33,7 +33,7 @@ const RUN_EXAMPLES: &str = "\
 Signals:
   SIGHUP            read the file again; one with errors changes nothing
   SIGUSR1           write the counters to the log
-  SIGTERM           end; known flows go on in the kernel for as long as `outlive` allows
+  SIGTERM           end; known flows go on in the kernel, as `outlive` allows
   SIGINT            end, and take back every change of this host
 
 Examples:
