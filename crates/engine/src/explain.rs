@@ -17,7 +17,7 @@ use xlat_translate::siit::{SiitTables, Untranslatable};
 use crate::engine::{Engine, Generation};
 use crate::instance::{Instance, Kind, Nat64};
 use crate::origin::Origin;
-use crate::pipeline::nat64::{check_source4, check_source6, no_state4, no_state6};
+use crate::pipeline::nat64::{check_source4, check_source6, is_answered_to_itself, no_state4, no_state6};
 use crate::pipeline::tuple::Tuple;
 use crate::reason::{Pipeline, Reason, Verdict};
 
@@ -339,7 +339,11 @@ impl Trace {
             inner: None,
             datagram: None,
         };
-        Ok((plan, nat64.policy.owns(tuple.protocol, target)))
+        let hairpin = nat64.policy.owns(tuple.protocol, target);
+        if !hairpin && is_answered_to_itself(&generation.host, mask, target) {
+            return Err(Verdict::Dropped(Reason::Address(Untranslatable::Destination6Refused)));
+        }
+        Ok((plan, hairpin))
     }
 
     /// The mask that a new BIB entry would get is not known before it is made: the first of pool4 stands in for it.

@@ -420,7 +420,7 @@ fn the_hosts_own_sockets_on_a_shared_address_keep_their_packets() {
 }
 
 #[test]
-fn clients_meet_through_a_shared_address_but_not_the_host() {
+fn clients_meet_through_a_shared_address_and_reach_the_others_of_the_host() {
     let mut worker = sharing().worker();
     let to_server = |src: &str| udp6(src, "64:ff9b::203.0.113.16", (1000, 53), 64, b"x");
     let (_, sent) = take_from(&mut worker, INGRESS, &to_server("2001:db8::8"));
@@ -432,14 +432,32 @@ fn clients_meet_through_a_shared_address_but_not_the_host() {
     assert_eq!(verdict, Verdict::Translated);
     let turned = Layers6::parse(&sent[0], Extent::Whole).unwrap();
     assert_eq!((turned.dst.to_string(), turned.hop_limit), ("2001:db8::8".to_owned(), 64));
-    // Host and mask are one: no answer would find its way back.
-    let to_host = udp6("2001:db8::9", "64:ff9b::203.0.113.1", (7, 53), 64, b"hello");
-    let (verdict, sent) = take_from(&mut worker, INGRESS, &to_host);
+    // Another address of the host answers the mask, which comes back.
+    let to_host = |port| udp6("2001:db8::9", "64:ff9b::203.0.113.1", (7, port), 64, b"hello");
+    let (verdict, sent) = take_from(&mut worker, INGRESS, &to_host(53));
+    assert_eq!(verdict, Verdict::Translated);
+    let asked = Layers4::parse(&sent[0], Extent::Whole).unwrap();
+    assert_eq!((asked.src.to_string(), asked.dst.to_string()), ("203.0.113.2".into(), "203.0.113.1".into()));
+    // A directed broadcast would bring the whole link's answers.
+    let (verdict, sent) =
+        take_from(&mut worker, INGRESS, &udp6("2001:db8::9", "64:ff9b::203.0.113.255", (7, 53), 64, b"x"));
     assert_eq!(verdict.reason().map(Reason::name), Some("destination6-refused"));
-    assert!(matches!(
-        Layers6::parse(&sent[0], Extent::Whole).unwrap().upper,
-        Upper::Icmp { kind: 1, code: 3, .. }
-    ));
+    assert!(is_unreachable(&sent[0]));
+    // What an address answers to itself stays in the host.
+    let ports = NAT64.replace(
+        "\"203.0.113.2\"",
+        "{ protocol = \"UDP\", prefix = \"203.0.113.2\", port-range = \"61001-65535\" }",
+    );
+    let mut worker = engine_on(&ports, Hops::Restore, vec![([203, 0, 113, 2].into(), 24)]).worker();
+    let to_itself = udp6("2001:db8::9", "64:ff9b::203.0.113.2", (7, 53), 64, b"x");
+    let (verdict, sent) = take_from(&mut worker, INGRESS, &to_itself);
+    assert_eq!(verdict.reason().map(Reason::name), Some("destination6-refused"));
+    assert!(is_unreachable(&sent[0]));
+}
+
+/// Whether a packet is ICMPv6's "address unreachable".
+fn is_unreachable(packet: &[u8]) -> bool {
+    matches!(Layers6::parse(packet, Extent::Whole).unwrap().upper, Upper::Icmp { kind: 1, code: 3, .. })
 }
 
 #[test]

@@ -11,7 +11,7 @@ use xlat_translate::refusal::{
     ADDRESS_UNREACHABLE6, ADMINISTRATIVELY_PROHIBITED4, ADMINISTRATIVELY_PROHIBITED6, Answer,
     HOST_UNREACHABLE4, PORT_UNREACHABLE4, PORT_UNREACHABLE6,
 };
-use xlat_translate::refused::is_never_translated;
+use xlat_translate::refused::{HostAddresses, is_never_translated};
 use xlat_translate::siit::Untranslatable;
 
 use super::stateful::Recorder;
@@ -114,6 +114,9 @@ pub(super) fn forward6(
     let fresh_id = context.tools.ids.take(packet, &parsed.outer, &plan.outer);
     let target = Transport4 { addr: dst4, port: dst_port };
     if !nat64.policy.owns(tuple.protocol, target) {
+        if is_answered_to_itself(&context.generation.host, mask, target) {
+            return Err(destination6_refused());
+        }
         let policy = &way6(context, instance, parsed).through;
         let outcome = xlat_translate::six_to_four(packet, parsed, &plan, policy, fresh_id)?;
         return Ok(send4(context, packet, outcome));
@@ -131,6 +134,12 @@ pub(super) fn forward6(
     let tuple = Tuple { src_port: mask.port, dst_port, ..tuple };
     turn_back(context, instance, nat64, packet, &original[..kept], (tuple, datagram))
         .map_err(Stop::in_second_half)
+}
+
+/// Whether a socket of this host would answer to the address that it answers from: such an answer stays in the
+/// host, which takes it for its own, and never comes back to be translated. From another address of the host it does.
+pub(crate) fn is_answered_to_itself(host: &HostAddresses, mask: Transport4, target: Transport4) -> bool {
+    mask.addr == target.addr && host.owns4(target.addr)
 }
 
 /// Translates a packet from an IPv4 server whose tuple is known, and sends it (RFC 6146 3.5, 3.6).
