@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod door;
+mod exposition;
 mod host;
 mod metrics;
 mod page;
 mod routes;
 
 pub use door::{Web, bind};
+pub use exposition::Exposition;
 pub use metrics::metrics;
 
 use std::sync::Arc;

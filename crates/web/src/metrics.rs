@@ -1,4 +1,4 @@
-//! A snapshot as OpenMetrics text. Each family stands with its name and help in one place; `docs/monitoring.md` and the
+//! A snapshot as the text of `/metrics`. Each family stands with its name and help in one place; `docs/monitoring.md` and the
 //! dashboard are compared with what comes out.
 
 use std::fmt::{self, Write as _};
@@ -17,19 +17,21 @@ use prometheus_client::registry::{Registry, Unit};
 use xlat_control::live::{Directions, Flow, Instance, Live, Pool4, Reason, Table};
 use xlat_fastpath::count::Counter;
 
-/// The text of `/metrics`.
+use crate::Exposition;
+
+/// The text of `/metrics`, in the one or the other of its forms.
 ///
 /// # Errors
 ///
 /// Text is written to memory, which does not fail.
-pub fn metrics(live: &Live) -> Result<String, fmt::Error> {
+pub fn metrics(live: &Live, form: Exposition) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("xlat");
     let build = vec![("version", Escaped(live.version.clone())), ("device", Escaped(live.device.clone()))];
     registry.register("build", "Release of the daemon and its device", Info::new(build));
     registry.register_collector(Box::new(Snapshot(live.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
-    Ok(text)
+    Ok(form.of(text))
 }
 
 /// The value of a label; the names of instances may have any printable character.

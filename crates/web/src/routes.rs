@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use xlat_control::live::Live;
 
 use crate::host::is_ours;
-use crate::{Watched, metrics, page};
+use crate::{Exposition, Watched, metrics, page};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -84,12 +84,10 @@ async fn live<W: Watched>(State(watched): State<W>) -> Json<Live> {
     Json(Live::clone(&*watched.live().await))
 }
 
-async fn scraped<W: Watched>(State(watched): State<W>) -> Response {
-    match metrics(&*watched.counts().await) {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(CONTENT_TYPE, kind)], text).into_response()
-        }
+async fn scraped<W: Watched>(State(watched): State<W>, headers: HeaderMap) -> Response {
+    let asked = Exposition::asked(&headers);
+    match metrics(&*watched.counts().await, asked) {
+        Ok(text) => ([(CONTENT_TYPE, asked.content_type()), (VARY, "accept")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

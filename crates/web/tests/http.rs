@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use xlat_control::api::{Protocol, Translator};
 use xlat_control::live::{FastPath, Instance, Live, Pool4, Reason, Table, Thread};
-use xlat_web::{Watched, Web};
+use xlat_web::{Exposition, Watched, Web};
 
 #[derive(Clone)]
 struct Made {
@@ -116,7 +116,7 @@ fn what_there_is_is_answered_and_nothing_else() {
         ("/style.css", "text/css", "color-scheme"),
         ("/page.js", "text/javascript", "fetch("),
         ("/live", "application/json", "\"number\":1"),
-        ("/metrics", "application/openmetrics-text", "# EOF"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "# TYPE xlat_packets_total counter"),
         ("/health", "text/plain", "alive"),
         ("/ready", "text/plain", "translating"),
     ] {
@@ -196,7 +196,7 @@ fn health_and_readiness_differ() {
 
 #[test]
 fn metrics_are_well_formed() {
-    let text = xlat_web::metrics(&everything()).unwrap();
+    let text = xlat_web::metrics(&everything(), Exposition::OpenMetrics).unwrap();
     assert!(text.ends_with("# EOF\n"));
     for row in [
         r#"xlat_sessions{translator="a\"b\\c",protocol="TCP"} 7"#,
@@ -226,6 +226,44 @@ fn metrics_are_well_formed() {
     }
 }
 
+#[test]
+fn both_texts_of_metrics_say_the_same() {
+    let address = start(Made { live: everything().into(), alive: true });
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let open = raw(
+        address,
+        &format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"),
+    );
+    let classic = get(address, "/metrics");
+    let lower = open.to_ascii_lowercase();
+    assert!(
+        lower.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        "{open}"
+    );
+    assert!(lower.contains("vary: accept\r\n") && open.ends_with("# EOF\n"), "{open}");
+    let body = |answer: &str| answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    let samples = |text: &str| {
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (open, classic) = (body(&open), body(&classic));
+    assert_eq!(samples(&open), samples(&classic));
+    assert!(samples(&classic).len() > 40);
+    // In the classic text a family has the name of its samples, and nothing that only OpenMetrics knows.
+    let mut family = String::new();
+    for line in classic.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+            family = name.to_owned();
+        } else if let Some(rest) = line.strip_prefix("# ") {
+            assert!(rest.starts_with("HELP "), "{line}");
+        } else {
+            assert_eq!(line.split(['{', ' ']).next().unwrap(), family, "{line}");
+        }
+    }
+}
+
 /// The names of metrics in a text.
 fn names(text: &str) -> std::collections::BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -235,7 +273,7 @@ fn names(text: &str) -> std::collections::BTreeSet<String> {
 
 #[test]
 fn dashboard_and_documentation_name_metrics_that_exist() {
-    let text = xlat_web::metrics(&everything()).unwrap();
+    let text = xlat_web::metrics(&everything(), Exposition::OpenMetrics).unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let exist =
         names(&samples.map(|line| line.split(['{', ' ']).next().unwrap()).collect::<Vec<_>>().join(" "));

@@ -29,7 +29,7 @@ fn fetch(t: &Namespace, url: &str) -> Option<String> {
 }
 
 fn metrics(t: &Namespace, at: &str) -> HashMap<String, f64> {
-    let text = fetch(t, &format!("http://{at}/metrics")).unwrap();
+    let text = fetch(t, &format!("-H Accept:application/openmetrics-text http://{at}/metrics")).unwrap();
     assert!(text.trim_end().ends_with("# EOF"), "{text}");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples
