@@ -165,11 +165,6 @@ fn pair(entry: &EamEntry) -> String {
 }
 
 fn stateful(index: usize, nat64: &Nat64, blocks: &Blocks, found: &mut Diagnostics) {
-    if nat64.global.ss_enabled {
-        let help = "sessions are not given to other translators; set it to false";
-        let place = Place::Option(index, "ss-enabled");
-        found.push(Diagnostic::warning(place, "session synchronisation is not in this release", help));
-    }
     let (mut clients, mut masks) = (HashMap::new(), HashMap::new());
     for (element, entry) in nat64.bib.iter().enumerate() {
         let place = Place::Element(index, List::Bib, element);

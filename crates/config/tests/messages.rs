@@ -83,7 +83,6 @@ fn options() {
         "mtu-plateaus = [70000]",
         "udp-timout = '0:05:00'",
         "amend-udp-checksum-zero = true",
-        "ss-enabled = true",
     ]
     .map(|line| global("nat64", line))
     .to_vec();
@@ -226,4 +225,11 @@ fn the_host() {
     let good = load("xlat.toml", nat64("pool4 = ['203.0.113.2']"), &Hint::default()).unwrap();
     assert_eq!(check_host(&good.config, &host), []);
     assert!(good.warnings.list.iter().all(|warning| warning.severity == Severity::Warning));
+}
+
+/// Synchronisation is there, so nothing is said against it.
+#[test]
+fn session_synchronisation_is_no_warning() {
+    let loaded = load("xlat.toml", &global("nat64", "ss-enabled = true"), &Hint::default()).unwrap();
+    assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use xlat_config::{Config, Diagnostic, Diagnostics, Hint, Loaded, Severity, load_file};
 use xlat_control::api;
 use xlat_linux::netlink::watch;
@@ -102,16 +102,8 @@ fn text(file: &str, findings: &Findings) -> Outcome<String> {
 /// For a program.
 fn objects(file: &str, findings: &Findings) -> Outcome<String> {
     let mut lines = String::new();
-    for Diagnostic { severity, message, help, location, .. } in &findings.found {
-        let severity = match severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        let (line, column) = location.as_ref().map(|at| (at.line, at.column)).unzip();
-        let line = json!({
-            "severity": severity, "file": file, "line": line, "column": column, "what": message, "help": help,
-        });
-        writeln!(lines, "{line}")?;
+    for one in &findings.found {
+        writeln!(lines, "{}", object(file, one))?;
     }
     let instances = findings.config.iter().flat_map(|config| &config.instances);
     let instances: Vec<_> = instances
@@ -123,6 +115,17 @@ fn objects(file: &str, findings: &Findings) -> Outcome<String> {
     });
     writeln!(lines, "{verdict}")?;
     Ok(lines)
+}
+
+/// What was found in a file.
+pub(crate) fn object(file: &str, found: &Diagnostic) -> Value {
+    let Diagnostic { severity, message, help, location, .. } = found;
+    let severity = match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let (line, column) = location.as_ref().map(|at| (at.line, at.column)).unzip();
+    json!({ "severity": severity, "file": file, "line": line, "column": column, "what": message, "help": help })
 }
 
 /// The configuration in one line.

@@ -9,6 +9,7 @@ pub(crate) mod tables;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::engine::ArgValueCompleter;
@@ -64,6 +65,7 @@ Works with and without a daemon: what the kernel does is asked of the kernel.
 
 Examples:
   xlat status
+  xlat status --watch
   xlat status --json
   ip netns exec T xlat status";
 
@@ -135,7 +137,8 @@ Examples:
   xlat demo                  stateful NAT64
   xlat demo siit             stateless, with explicit address mappings both ways
   xlat demo --keep           leave it running to look around
-  xlat demo --bytes 100M     a shorter download";
+  xlat demo --bytes 100M     a shorter download
+  xlat demo --json           an object for each step, the sum last";
 
 /// Translates between IPv6 and IPv4: stateless (SIIT, RFC 7915) and stateful (NAT64, RFC 6146).
 #[derive(Debug, Parser)]
@@ -229,6 +232,9 @@ pub(crate) struct Load {
     /// As for `xlat run`
     #[arg(long, value_name = "FOLDER")]
     pub(crate) bpffs: Option<PathBuf>,
+    /// Print one JSON object; errors too
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which translator of this network namespace is meant.
@@ -249,9 +255,13 @@ pub(crate) struct Which {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// Print one JSON object
+    /// Print one JSON object; with --watch one a line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say it again and again, every 2 seconds or as told, also when no daemon runs
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = notation::seconds)]
+    pub(crate) watch: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -380,6 +390,9 @@ pub(crate) struct Demo {
     /// Size of the download; k, M and G are powers of 1000
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
     pub(crate) bytes: u64,
+    /// Print JSON, one object a line; errors too
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Set by the demo when it has made a user namespace for itself
     #[arg(long, hide = true)]
     pub(crate) in_user_namespace: bool,
@@ -457,6 +470,47 @@ mod tests {
             command.get_subcommands().for_each(look);
         }
         look(&Cli::command());
+    }
+
+    /// The commands that do something, each with all its words.
+    fn leaves() -> Vec<(String, clap::Command)> {
+        fn walk(command: &clap::Command, above: &str, found: &mut Vec<(String, clap::Command)>) {
+            let words = format!("{above} {}", command.get_name()).trim().to_owned();
+            if !command.is_subcommand_required_set() {
+                found.push((words.clone(), command.clone()));
+            }
+            let visible = command.get_subcommands().filter(|below| !below.is_hide_set());
+            visible.for_each(|below| walk(below, &words, found));
+        }
+        let mut found = Vec::new();
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            walk(command, "", &mut found);
+        }
+        assert!(found.len() > 50, "{found:?}");
+        found
+    }
+
+    fn lacking(option: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let lacks = |command: &clap::Command| {
+            command.get_arguments().all(|one| one.get_long() != Some(option) || one.is_hide_set())
+        };
+        let meant = leaves().into_iter().filter(|(words, command)| is_meant(words) && lacks(command));
+        meant.map(|(words, _)| words).collect()
+    }
+
+    #[test]
+    fn all_commands_speak_json() {
+        // A daemon logs, the next two print files of fixed form, and the last is JSON in any case.
+        let others = ["run", "completions", "man", "openapi"];
+        assert_eq!(lacking("json", |_| true), others);
+    }
+
+    #[test]
+    fn all_displays_can_be_watched() {
+        let modes = ["instance", "global", "pool4", "bib", "session", "eamt", "denylist4", "stats", "status"];
+        let is_display = |words: &str| modes.contains(&words) || words.ends_with(" display");
+        assert_eq!(lacking("watch", is_display), Vec::<String>::new());
+        assert_eq!(leaves().iter().filter(|(words, _)| is_display(words)).count(), 17);
     }
 
     #[test]

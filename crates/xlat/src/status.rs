@@ -15,8 +15,9 @@ use xlat_linux::netlink::{self, Owner, watch};
 
 use crate::cli;
 use crate::cli::common::To;
-use crate::commands::output::print;
+use crate::commands::output::{is_terminal, print};
 use crate::commands::remote::Remote;
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 
 /// All there is to say.
@@ -91,7 +92,34 @@ struct Traffic {
 
 /// Prints the status; succeeds if a daemon is at work.
 pub(crate) fn status(arguments: &cli::Status) -> Outcome<ExitCode> {
-    let which = &arguments.which;
+    match show(arguments) {
+        Err(failure) if arguments.json => Ok(Trouble::from(failure).tell(true)),
+        shown => shown,
+    }
+}
+
+fn show(arguments: &cli::Status) -> Outcome<ExitCode> {
+    let Some(pause) = arguments.watch else {
+        let status = now(&arguments.which)?;
+        print(&match arguments.json {
+            true => format!("{}\n", serde_json::to_string_pretty(&status)?),
+            false => status.text()?,
+        })?;
+        return Ok(if status.runs() { ExitCode::SUCCESS } else { ExitCode::from(3) });
+    };
+    loop {
+        let status = now(&arguments.which)?;
+        print(&match (arguments.json, is_terminal()) {
+            (true, _) => format!("{}\n", serde_json::to_string(&status)?),
+            (false, true) => format!("\x1b[H\x1b[2J{}", status.text()?),
+            (false, false) => format!("{}\n", status.text()?),
+        })?;
+        std::thread::sleep(pause);
+    }
+}
+
+/// As it is now.
+fn now(which: &cli::Which) -> Outcome<Status> {
     let owner = netlink::owner(&which.device, which.state_dir.as_deref())?;
     let kernel = match look(which) {
         Ok(Some(programs)) => Kernel::Some(Box::new(programs)),
@@ -106,15 +134,7 @@ pub(crate) fn status(arguments: &cli::Status) -> Outcome<ExitCode> {
     // It answers also those who may not read its notes, or look for them elsewhere.
     let pid = says.as_ref().map(|says| says.pid).or(alive);
     let daemon = Daemon { pid, host_is_set_up, says, silent };
-    let running = daemon.pid.is_some() || daemon.silent.is_some();
-    let status = Status { daemon, kernel };
-    let text = if arguments.json {
-        format!("{}\n", serde_json::to_string_pretty(&status)?)
-    } else {
-        status.text()?
-    };
-    print(&text)?;
-    Ok(if running { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(Status { daemon, kernel })
 }
 
 /// What the daemon says of itself, or why it does not.
@@ -197,6 +217,10 @@ fn names(attachments: &[Attachment]) -> Outcome<Vec<Attached>> {
 }
 
 impl Status {
+    fn runs(&self) -> bool {
+        self.daemon.pid.is_some() || self.daemon.silent.is_some()
+    }
+
     fn text(&self) -> Outcome<String> {
         let mut text = String::new();
         match (self.daemon.pid, self.daemon.host_is_set_up) {
@@ -217,9 +241,7 @@ impl Status {
         }
         match &self.kernel {
             Kernel::None { unavailable } => writeln!(text, "kernel    {unavailable}")?,
-            Kernel::Some(programs) => {
-                programs.write(&mut text, self.daemon.pid.is_some() || self.daemon.silent.is_some())?
-            }
+            Kernel::Some(programs) => programs.write(&mut text, self.runs())?,
         }
         Ok(text)
     }

@@ -41,6 +41,24 @@ fn siit() {
     assert_played(&output);
 }
 
+/// For programs: an object for each step, the sum last.
+#[test]
+fn objects_only() {
+    if skipped() {
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_xlat"))
+        .args(["demo", "siit", "--bytes", "1M", "--json"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<_> = said.iter().filter(|one| one["step"].is_string()).collect();
+    assert!(output.status.success() && steps.iter().all(|one| one["ok"] == true), "{text}");
+    assert_eq!(*said.last().unwrap(), serde_json::json!({ "steps": steps.len(), "failed": 0 }));
+    assert!(steps.len() > 8 && said[0]["scene"].is_string(), "{text}");
+}
+
 /// As the user nobody, who may open /dev/net/tun as on most systems.
 #[test]
 fn without_root() {

@@ -69,6 +69,9 @@ pub(crate) struct ImportJool {
     /// Write to this file, which must not exist, or have nothing but comments [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Print the configuration as JSON, warnings and errors as objects, too
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

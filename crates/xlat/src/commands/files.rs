@@ -14,6 +14,7 @@ use super::paint;
 use super::progress::{Clock, waiting};
 use super::remote::{Remote, named_kind};
 use super::trouble::Trouble;
+use crate::check::object;
 use crate::cli::common::To;
 use crate::cli::files::{Diff, Export, FileCheck, ImportJool};
 use crate::failure::Failure;
@@ -37,8 +38,13 @@ pub(crate) fn import(import: &ImportJool) -> Result<(), Trouble> {
         let loaded = load_file(file, &hint)
             .map_err(|found| Trouble::refused(format!("the file has errors\n{found}")))?;
         if !loaded.warnings.list.is_empty() {
+            let name = file.display().to_string();
+            let said = match import.json {
+                true => loaded.warnings.list.iter().map(|one| format!("{}\n", object(&name, one))).collect(),
+                false => format!("{}\n", loaded.warnings),
+            };
             // Without a standard error there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", loaded.warnings);
+            let _ = write!(io::stderr(), "{said}");
         }
         names.push(file.display().to_string());
         config.instances.extend(loaded.config.instances);
@@ -47,6 +53,7 @@ pub(crate) fn import(import: &ImportJool) -> Result<(), Trouble> {
     // Names that meet, pools that overlap: found before the file is used.
     load("the result", &text, &Hint::default())
         .map_err(|found| Trouble::refused(format!("the files do not go together\n{found}")))?;
+    let text = if import.json { as_json(&text)? } else { text };
     drop(clock);
     write(import.output.as_deref(), &text)
 }
@@ -77,13 +84,16 @@ pub(crate) async fn export(export: &Export) -> Result<(), Trouble> {
     };
     let text = match export.to.json {
         false => text,
-        true => {
-            let value: serde_json::Value = toml::from_str(&text).map_err(Failure::from)?;
-            format!("{value}\n")
-        }
+        true => as_json(&text)?,
     };
     drop(clock);
     write(export.output.as_deref(), &text)
+}
+
+/// A configuration for programs.
+fn as_json(text: &str) -> Result<String, Trouble> {
+    let value: serde_json::Value = toml::from_str(text).map_err(Failure::from)?;
+    Ok(format!("{value}\n"))
 }
 
 fn read(name: &str, text: &str) -> Result<Config, Trouble> {
@@ -154,10 +164,16 @@ pub(crate) fn check(check: &FileCheck) -> Result<ExitCode, Trouble> {
         xlat_control::api::Translator::Nat64 => Translator::Nat64,
     });
     let hint = Hint { name: check.to.instance.clone(), kind };
+    let name = check.file.display().to_string();
     match load_file(&check.file, &hint) {
         Ok(loaded) => {
             if !loaded.warnings.list.is_empty() {
-                print(&format!("{}\n", loaded.warnings))?;
+                print(&match check.to.json {
+                    true => {
+                        loaded.warnings.list.iter().map(|one| format!("{}\n", object(&name, one))).collect()
+                    }
+                    false => format!("{}\n", loaded.warnings),
+                })?;
             }
             Ok(ExitCode::SUCCESS)
         }

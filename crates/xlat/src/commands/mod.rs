@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use xlat_control::api::{Change, Translator};
 
 use crate::cli::common::To;
-use crate::cli::files::{Diff, Events, Export, FileOperation, Reload};
+use crate::cli::files::{Diff, Events, Export, FileOperation, Import, Reload};
 use crate::cli::tables::{
     AddressOperation, BibOperation, Denylist4Operation, EamtOperation, GlobalOperation, InstanceOperation,
     Pool4Operation, SessionOperation, StatsOperation,
@@ -42,7 +42,10 @@ pub(crate) fn run(instance: Option<String>, mut command: Control) -> Outcome<Exi
             None => return Err(Failure::new("--instance goes behind this command")),
         }
     }
-    let json = to(&mut command).is_some_and(|to| to.json);
+    let json = match &command {
+        Control::Import(Import { from: Source::Jool(import) }) => import.json,
+        _one_that_asks_a_daemon => to(&mut command).is_some_and(|to| to.json),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let foreground = match &command {
         Control::Nat64(quick) if quick.running.foreground => Some(runtime.block_on(quick::nat64(quick))),

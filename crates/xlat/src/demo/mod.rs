@@ -7,15 +7,18 @@ mod scenes;
 mod steps;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::json;
 use xlat_netlab::{missing_programs, search_path, unavailable};
 
 use crate::cli::{self, Demo};
+use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 
 pub(crate) use peer::peer;
@@ -27,6 +30,13 @@ const PROGRAMS: [&str; 4] = ["curl", "ping", "sysctl", "traceroute"];
 
 /// Plays a scene; fails if any of its steps does.
 pub(crate) fn play(arguments: &Demo) -> Outcome<ExitCode> {
+    match scene(arguments) {
+        Err(failure) if arguments.json => Ok(Trouble::from(failure).tell(true)),
+        played => played,
+    }
+}
+
+fn scene(arguments: &Demo) -> Outcome<ExitCode> {
     let missing: Vec<&str> =
         missing_programs(&PROGRAMS).into_iter().chain(missing_programs(&xlat_netlab::PROGRAMS)).collect();
     if !missing.is_empty() {
@@ -45,18 +55,22 @@ pub(crate) fn play(arguments: &Demo) -> Outcome<ExitCode> {
         cli::Scene::Nat64 => (&scenes::NAT64, scenes::nat64),
         cli::Scene::Siit => (&scenes::SIIT, scenes::siit),
     };
-    Report::say(format_args!("{}\n\n{}\n", layout.title, layout.drawing));
-    let mut scene = Scene::build(layout)?;
-    let mut report = Report::default();
+    let mut report = Report::new(arguments.json);
+    report.say(
+        format_args!("{}\n\n{}\n", layout.title, layout.drawing),
+        json!({ "scene": layout.title, "configuration": layout.config }),
+    );
+    let mut scene = Scene::build(layout, &report)?;
     steps(&mut scene, &mut report, arguments.bytes);
     if arguments.keep {
-        keep(&mut scene, arguments.in_user_namespace);
+        keep(&mut scene, &report, arguments.in_user_namespace);
     }
     report.step("xlat takes its changes back", || scene.end());
     if report.finish() {
         return Ok(ExitCode::SUCCESS);
     }
-    Report::say(format_args!("\nThe end of xlat's log:\n{}", scene.log()));
+    let log = scene.log();
+    report.say(format_args!("\nThe end of xlat's log:\n{log}"), json!({ "log": log }));
     Ok(ExitCode::FAILURE)
 }
 
@@ -85,19 +99,25 @@ fn again_in_user_namespace() -> Failure {
 }
 
 /// Says how to look around, and waits for the Enter key.
-fn keep(scene: &mut Scene, in_user_namespace: bool) {
+fn keep(scene: &mut Scene, report: &Report, in_user_namespace: bool) {
     let user = if in_user_namespace { " --user --preserve-credentials" } else { "" };
-    Report::say("\nThe scene stays until you press Enter or Ctrl-C. To look around, in another terminal:");
-    for node in [&scene.a, &scene.t, &scene.v] {
-        let (pid, name) = (node.pid(), node.name());
-        Report::say(format_args!("  nsenter --target {pid}{user} --net    # a shell on {name}"));
-    }
-    Report::say(format_args!(
-        "The configuration is {0}/xlat.toml; `kill -HUP {1}` makes xlat read it again, `kill -USR1 {1}` shows the counters.",
-        scene.folder().display(),
-        scene.xlat_pid()
-    ));
-    Report::say("What xlat logs from now on:");
+    let nodes = [&scene.a, &scene.t, &scene.v];
+    let shells: String = nodes
+        .iter()
+        .map(|node| {
+            format!("  nsenter --target {}{user} --net    # a shell on {}\n", node.pid(), node.name())
+        })
+        .collect();
+    let (file, pid) = (scene.folder().join("xlat.toml").display().to_string(), scene.xlat_pid());
+    let pids: BTreeMap<&str, u32> = nodes.iter().map(|node| (node.name(), node.pid())).collect();
+    report.say(
+        format_args!(
+            "\nThe scene stays until you press Enter or Ctrl-C. To look around, in another terminal:\n{shells}\
+             The configuration is {file}; `kill -HUP {pid}` makes xlat read it again, `kill -USR1 {pid}` shows the counters.\n\
+             What xlat logs from now on:"
+        ),
+        json!({ "kept": true, "namespaces": pids, "file": file, "daemon": pid }),
+    );
     let enter = Arc::new(AtomicBool::new(false));
     let pressed = Arc::clone(&enter);
     std::thread::spawn(move || {
@@ -109,7 +129,7 @@ fn keep(scene: &mut Scene, in_user_namespace: bool) {
     let _ = scene.log();
     while !enter.load(Ordering::Relaxed) {
         if let Some(line) = scene.next_log_line() {
-            Report::say(line);
+            report.say(&line, json!({ "log": line }));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use xlat_linux::probe;
 use xlat_netlab::{Background, Namespace, Wire};
@@ -51,7 +52,7 @@ pub(super) struct Scene {
 
 impl Scene {
     /// Builds the scene and waits until everything in it is ready.
-    pub(super) fn build(layout: &Layout) -> Outcome<Self> {
+    pub(super) fn build(layout: &Layout, report: &Report) -> Outcome<Self> {
         // On slow machines the kernel takes long to verify its programs.
         const READY: Duration = Duration::from_secs(60);
         let folder = Folder::new()?;
@@ -66,7 +67,10 @@ impl Scene {
         if let Some((words, otherwise)) = layout.shared {
             match kernel() {
                 Ok(()) => drop(t.ip(words)?),
-                Err(why) => Report::say(format_args!("Without eBPF ({why}): {otherwise}\n")),
+                Err(why) => report.say(
+                    format_args!("Without eBPF ({why}): {otherwise}\n"),
+                    json!({ "without-ebpf": why.to_string() }),
+                ),
             }
         }
         let serve = |node: &Namespace| -> Outcome<Background> {

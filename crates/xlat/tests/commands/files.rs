@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::lab::Scene;
 
-const JOOL: &str = r#"{
+pub(crate) const JOOL: &str = r#"{
     "instance": "office", "framework": "netfilter",
     "global": {"pool6": "64:ff9b::/96", "udp-timeout": "0:10:00"},
     "pool4": [

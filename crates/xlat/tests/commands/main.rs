@@ -5,6 +5,7 @@
 mod completion;
 mod files;
 mod grammar;
+mod json;
 mod lab;
 mod quick;
 mod trouble;
