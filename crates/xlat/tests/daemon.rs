@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use xlat_netlab::{Background, Namespace, Wire, scenes, unavailable};
@@ -303,6 +304,12 @@ fn the_service_manager_hears_of_it() {
     assert!(xlat.wait(LIMIT).unwrap().success());
 }
 
+/// Whether a file of /proc belonged to a thread that has ended.
+fn gone(error: &std::io::Error) -> bool {
+    let errors = [Errno::NOENT, Errno::SRCH].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| errors.contains(&code))
+}
+
 #[test]
 fn gives_up_privileges() {
     let Some(scene) = Scene::build("privileges") else { return };
@@ -313,7 +320,11 @@ fn gives_up_privileges() {
     eventually("no thread has more than it needs", || {
         let tasks = fs::read_dir(format!("/proc/{}/task", xlat.pid())).unwrap();
         tasks.into_iter().all(|task| {
-            let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let status = match fs::read_to_string(task.unwrap().path().join("status")) {
+                // It has ended since it was listed, and may do nothing any more.
+                Err(error) if gone(&error) => return true,
+                status => status.unwrap(),
+            };
             let field = |name: &str| {
                 status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
             };
