@@ -35,7 +35,7 @@ mod validate;
 mod value;
 mod write;
 
-use std::io::Read as _;
+use std::io::Read;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
@@ -146,21 +146,32 @@ pub fn load(file: &str, content: impl AsRef<[u8]>, hint: &Hint) -> Result<Loaded
 /// As [`load`]; also when the file cannot be read.
 pub fn load_file(path: &Path, hint: &Hint) -> Result<Loaded, Diagnostics> {
     let file = path.display().to_string();
-    let mut content = Vec::new();
-    let limit = FILE_BYTES_MAX as u64 + 1;
     // Opening a pipe would wait for a writer.
-    let read = std::fs::metadata(path).and_then(|found| {
-        if found.file_type().is_fifo() {
-            return Err(std::io::Error::other("it is a named pipe"));
-        }
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut content)
+    let opened = std::fs::metadata(path).and_then(|found| match found.file_type().is_fifo() {
+        true => Err(std::io::Error::other("it is a named pipe")),
+        false => std::fs::File::open(path),
     });
-    match read {
-        Ok(_) => load(&file, content, hint),
-        Err(error) => {
-            Err(refused(&file, format!("cannot read the file: {error}"), "check its name and permissions"))
-        }
+    match opened {
+        Ok(opened) => load_reader(&file, opened, hint),
+        Err(error) => Err(unreadable(&file, &error)),
     }
+}
+
+/// Reads and checks a configuration that comes to its end, of at most [`FILE_BYTES_MAX`]; `file` is its name for the messages.
+///
+/// # Errors
+///
+/// As [`load`]; also when it cannot be read.
+pub fn load_reader(file: &str, reader: impl Read, hint: &Hint) -> Result<Loaded, Diagnostics> {
+    let mut content = Vec::new();
+    match reader.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content) {
+        Ok(_) => load(file, content, hint),
+        Err(error) => Err(unreadable(file, &error)),
+    }
+}
+
+fn unreadable(file: &str, error: &std::io::Error) -> Diagnostics {
+    refused(file, format!("cannot read the file: {error}"), "check its name and permissions")
 }
 
 /// An error about a file as a whole.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::stdin;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use xlat_config::{Config, Diagnostic, Diagnostics, Hint, Loaded, Severity, load_file};
+use xlat_config::{Config, Diagnostic, Diagnostics, Hint, Loaded, Severity, load_file, load_reader};
 use xlat_control::api;
 use xlat_linux::netlink::watch;
 use xlat_linux::probe::{self, Probe};
@@ -16,6 +19,9 @@ use crate::commands::progress::Clock;
 use crate::commands::trouble::Trouble;
 use crate::failure::{Failure, Outcome};
 use crate::host;
+
+/// The name of `-` in messages.
+const STANDARD_INPUT: &str = "standard input";
 
 /// What there is to say.
 #[derive(Default)]
@@ -44,14 +50,17 @@ pub(crate) fn check(arguments: &Check) -> Outcome<ExitCode> {
         Err(failure) if arguments.json => return Ok(Trouble::from(failure).tell(true)),
         found => found?,
     };
-    let file = arguments.file.display().to_string();
+    let file = match arguments.file.as_path() {
+        input if input == Path::new("-") => STANDARD_INPUT.to_owned(),
+        file => file.display().to_string(),
+    };
     print(&if arguments.json { objects(&file, &findings)? } else { text(&file, &findings)? })?;
     Ok(if findings.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn find(arguments: &Check) -> Outcome<Findings> {
     let mut findings = Findings::default();
-    match load_file(&arguments.file, &Hint::default()) {
+    match load(&arguments.file) {
         Err(Diagnostics { list, omitted }) => (findings.found, findings.omitted) = (list, omitted),
         Ok(loaded) => {
             if !arguments.no_host {
@@ -72,6 +81,20 @@ fn find(arguments: &Check) -> Outcome<Findings> {
         findings.host = Some(Probe::run());
     }
     Ok(findings)
+}
+
+/// The configuration of a file, of standard input (`-`) or of a pipe that the shell has opened (`<(...)`).
+fn load(file: &Path) -> Result<Loaded, Diagnostics> {
+    let (name, hint) = (file.display().to_string(), Hint::default());
+    match file {
+        _ if file == Path::new("-") => load_reader(STANDARD_INPUT, stdin().lock(), &hint),
+        // It has a writer already, so opening it does not wait.
+        _ if file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd") => match File::open(file) {
+            Ok(opened) => load_reader(&name, opened, &hint),
+            Err(_) => load_file(file, &hint),
+        },
+        _ => load_file(file, &hint),
+    }
 }
 
 /// For a person.

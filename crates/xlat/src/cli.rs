@@ -94,7 +94,8 @@ Examples:
   xlat check /etc/xlat/xlat.toml
   xlat check --no-host router.toml     a file for another host
   xlat check old.json                  one of Jool's own files
-  xlat check --json router.toml        for a program";
+  xlat check --json router.toml        for a program
+  xlat export | xlat check -           what another program says";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Asks the daemon of this network namespace, which knows mappings and sessions; with --config, or where \
@@ -322,7 +323,7 @@ pub(crate) struct Stop {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The configuration
+    /// The configuration; - for standard input
     pub(crate) file: PathBuf,
     /// Leave out what depends on the host this runs on
     #[arg(long)]

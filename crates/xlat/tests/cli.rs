@@ -15,10 +15,13 @@ fn xlat(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 /// What it says, and how it ends.
 fn said(arguments: &[&str]) -> String {
     let output = xlat(arguments);
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     format!(
         "$ xlat {}\n{}{}-- {}\n",
         arguments.join(" "),
@@ -109,6 +112,34 @@ fn check_says_where_and_what_to_do() {
         said(&["check", "--no-host", "docs/examples/nat64.toml"]),
     ];
     insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn check_reads_what_comes_by_a_pipe() {
+    let bash = |script: &str| {
+        let mut command = Command::new("bash");
+        let output = command.args(["-c", script, env!("CARGO_BIN_EXE_xlat")]).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let good = "[[instance]]\\nname=\"a\"\\ntype=\"siit\"\\n[instance.global]\\npool6=\"64:ff9b::/96\"\\n";
+    let (code, said, _) = bash(&format!("printf '{good}' | \"$0\" check --no-host -"));
+    assert_eq!((code, said.as_str()), (Some(0), "standard input: can be used: instance a (SIIT)\n"));
+    let (code, said, _) = bash(&format!("\"$0\" check --no-host <(printf '{good}')"));
+    assert!(code == Some(0) && said.ends_with(": can be used: instance a (SIIT)\n"), "{code:?} {said}");
+    let (code, said, errors) = bash("printf 'x = 1' | \"$0\" check --no-host -");
+    assert_eq!(code, Some(1));
+    assert!(
+        format!("{said}{errors}").starts_with("standard input:1:1: error: unknown key 'x'\n"),
+        "{said}{errors}"
+    );
+    // One that nobody writes to would never end.
+    let pipe = std::env::temp_dir().join(format!("xlat-check-pipe-{}", std::process::id()));
+    let (code, said, errors) = bash(&format!(
+        "mkfifo {0} && \"$0\" check --no-host {0}; code=$?; rm {0}; exit $code",
+        pipe.display()
+    ));
+    assert_eq!(code, Some(1));
+    assert!(format!("{said}{errors}").contains("it is a named pipe"), "{said}{errors}");
 }
 
 #[test]
