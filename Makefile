@@ -78,6 +78,7 @@ bench: install-bench-deps ## the numbers of docs/performance.md
 	$(CARGO) build --release -p xlat -p xlat-bench
 	$(TARGET_DIR)/release/memory
 	$(TARGET_DIR)/release/control
+	$(TARGET_DIR)/release/beside
 	$(TARGET_DIR)/release/namespaces
 	$(TARGET_DIR)/release/kernel
 

@@ -4,11 +4,16 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 
 use rustix::thread::{CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_setaffinity};
-use xlat_bench::Error;
 use xlat_netlab::Namespace;
 
+use crate::Error;
+
 /// Does `work` in `namespace`, on processor `processor` if one is named.
-pub(crate) fn inside<T: Send>(
+///
+/// # Errors
+///
+/// When the namespace cannot be entered, or whatever the work ends with.
+pub fn inside<T: Send>(
     namespace: &Namespace,
     processor: Option<usize>,
     work: impl FnOnce() -> Result<T, Error> + Send,

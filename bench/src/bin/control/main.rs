@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xlat_bench::Error;
+use xlat_bench::api::{Answers, ask};
 use xlat_bench::measure::resident;
 use xlat_control::api::{Changes, Pool4Block, Protocol, Translator};
 use xlat_control::{Change, Client, path};
@@ -23,8 +24,6 @@ const CONFIG: &str = "[[instance]]\nname = \"nat64\"\ntype = \"nat64\"\npool4 = 
                       [instance.limits]\nmax-sessions = 0\nmax-bib-entries = 0\n";
 /// Rows of one page.
 const PAGE: usize = 10_000;
-/// Between two requests.
-const PACE: Duration = Duration::from_millis(1);
 /// What is asked for in turn.
 const ASKED: [&str; 3] =
     ["/v1/status", "/v1/instances/nat64/nat64/statistics", "/v1/instances/nat64/nat64/global"];
@@ -34,7 +33,7 @@ struct Scale {
     sessions: usize,
     /// Traffic alone.
     quiet: Duration,
-    /// Requests at [`PACE`].
+    /// Requests, at [`xlat_bench::api::PACE`].
     load: Duration,
 }
 
@@ -158,20 +157,9 @@ impl Bench {
         }
     }
 
-    /// A request each [`PACE`], late ones at once.
     async fn requests(&self, time: Duration) -> Result<String, Error> {
-        let (start, mut done, mut slowest) = (Instant::now(), 0u32, Duration::ZERO);
-        while start.elapsed() < time {
-            if let Some(early) = (PACE * done).checked_sub(start.elapsed()) {
-                tokio::time::sleep(early).await;
-            }
-            let began = Instant::now();
-            self.client.text(ASKED[done as usize % ASKED.len()]).await?;
-            slowest = slowest.max(began.elapsed());
-            done += 1;
-        }
-        let rate = f64::from(done) / start.elapsed().as_secs_f64();
-        Ok(format!("{done} ({rate:.0}/s), slowest {} ms", slowest.as_millis()))
+        let Answers { count, rate, slowest } = ask(&self.client, &ASKED, time).await?;
+        Ok(format!("{count} ({rate:.0}/s), slowest {} ms", slowest.as_millis()))
     }
 
     async fn change(&self, change: Change) -> Result<String, Error> {

@@ -6,9 +6,9 @@ use xlat_bench::host::{Folder, Xlat};
 use xlat_bench::tcp::Way;
 use xlat_netlab::{Background, Namespace, missing_programs, veth};
 
-use crate::netns;
 use crate::programs::Programs;
 use crate::subject::{Kind, Subject};
+use xlat_bench::netns;
 
 /// How long a program may take to start.
 const READY: std::time::Duration = std::time::Duration::from_secs(10);

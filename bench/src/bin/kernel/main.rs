@@ -10,7 +10,6 @@ mod costs;
 mod flood;
 mod flows;
 mod lab;
-mod netns;
 mod programs;
 #[path = "../../../ebpf/src/shapes.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the programs that are loaded")]

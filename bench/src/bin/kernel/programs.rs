@@ -9,8 +9,8 @@ use aya::{Ebpf, Pod};
 use xlat_bench::Error;
 use xlat_netlab::Namespace;
 
-use crate::netns;
 use crate::shapes::{Expected, FLOWS, FRAME, HEADROOM, Order, count};
+use xlat_bench::netns;
 
 /// The compiled programs (`make bpf`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/bench.bpf.o");
