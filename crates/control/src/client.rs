@@ -11,7 +11,6 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::access::may_serve;
@@ -157,8 +156,7 @@ impl Client {
     where
         B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
     {
-        let stream = socket::connect(&self.device).map_err(ClientError::Unreachable)?;
-        let stream = UnixStream::from_std(stream).map_err(ClientError::Unreachable)?;
+        let stream = socket::connect(&self.device).await.map_err(ClientError::Unreachable)?;
         let server = stream.peer_cred().map_err(ClientError::Unreachable)?.uid();
         if !may_serve(server, self.own_uid) {
             return Err(ClientError::Stranger(server));

@@ -1,11 +1,19 @@
 //! The socket: an abstract name, which belongs to the network namespace and goes with the process that holds it.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::time::Duration;
+
+use tokio::net::UnixStream;
 
 /// The device whose daemon has the plain name.
 pub const DEFAULT_DEVICE: &str = "xlat0";
+
+/// Between two attempts to connect to a daemon whose queue of connections is full.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// `@xlat`, or `@xlat.DEVICE` where the daemon's device is another than the default one.
 fn address(device: &str) -> io::Result<SocketAddr> {
@@ -35,18 +43,30 @@ pub struct Holder {
     pub uid: u32,
 }
 
-/// Who has the name of the daemon of `device`. To be called inside a runtime.
+/// Who has the name of the daemon of `device`.
 ///
 /// # Errors
 ///
-/// Where nobody listens there.
-pub fn holder(device: &str) -> io::Result<Holder> {
-    let credentials = tokio::net::UnixStream::from_std(connect(device)?)?.peer_cred()?;
+/// Where nobody listens there, or who does takes no connections.
+pub async fn holder(device: &str) -> io::Result<Holder> {
+    let credentials = try_connect(device).await?.peer_cred()?;
     Ok(Holder { pid: credentials.pid(), uid: credentials.uid() })
 }
 
-pub(crate) fn connect(device: &str) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect_addr(&address(device)?)?;
-    stream.set_nonblocking(true)?;
-    Ok(stream)
+/// Waits while the daemon has as many connections to accept as it may have: one that is stopped never does.
+pub(crate) async fn connect(device: &str) -> io::Result<UnixStream> {
+    loop {
+        match try_connect(device).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(FULL_PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// `WouldBlock` where the daemon's queue of connections is full (connect(2), EAGAIN).
+async fn try_connect(device: &str) -> io::Result<UnixStream> {
+    let address = address(device)?;
+    let name = address.as_abstract_name().unwrap_or_default();
+    // As tokio writes abstract names.
+    UnixStream::connect(OsStr::from_bytes(&[b"\0", name].concat())).await
 }

@@ -350,6 +350,24 @@ fn a_daemon_that_does_not_answer_is_given_up() {
     }
 }
 
+/// A daemon that is stopped accepts nobody: once its queue is full, a connection waits before its first byte.
+#[test]
+fn patience_ends_also_where_no_connection_is_accepted() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
+    let device = format!("full{}", std::process::id());
+    let address = SocketAddrUnix::new_abstract_name(format!("xlat.{device}").as_bytes()).unwrap();
+    let [full, waiting] = [(); 2].map(|()| socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap());
+    bind(&full, &address).unwrap();
+    listen(&full, 0).unwrap();
+    connect(&waiting, &address).unwrap();
+    let client = Client::new(&device, own_uid()).with_patience(Duration::from_millis(20));
+    // In a thread of its own: a call that blocks would not let a timer end the test.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(wait(client.text("/v1/status"))));
+    let answer = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(matches!(&answer, Err(ClientError::Silent(time)) if time.as_millis() == 20), "{answer:?}");
+}
+
 #[test]
 fn a_stranger_in_the_daemons_place_is_not_believed() {
     let server = Server::start("who");

@@ -207,7 +207,7 @@ async fn wait_for_name(device: &str) -> io::Result<UnixListener> {
             Err(error) => return Err(error),
         }
         // Nobody, where it has just gone, or takes no connections.
-        let now = holder(device).ok();
+        let now = holder(device).await.ok();
         if told != Some(now) {
             told = Some(now);
             tracing::warn!("there is no API until its name is free: {} has it", described(now));
