@@ -14,10 +14,10 @@ JOOL       = jool jool_siit joold
 
 # Program and Debian package that has it.
 TOOLS       = ip:iproute2 ping:iputils-ping curl:curl traceroute:traceroute iperf3:iperf3 tcpdump:tcpdump \
-              sysctl:procps setpriv:util-linux cc:gcc zsh:zsh fish:fish
+              sysctl:procps setpriv:util-linux cc:gcc zsh:zsh fish:fish nft:nftables ethtool:ethtool
 DEB_TOOLS   = dpkg-shlibdeps:dpkg-dev git:git
 INSTALLED_TOOLS = mmdebstrap:mmdebstrap systemd-nspawn:systemd-container nsenter:util-linux pgrep:procps
-BENCH_TOOLS = $(TOOLS) tayga:tayga ethtool:ethtool
+BENCH_TOOLS = $(TOOLS) tayga:tayga
 
 .DEFAULT_GOAL = help
 .PHONY: help build demo test lint bench fuzz fuzz-api bpf bpf-check kernels install-deps install-browser install-bench-deps install-fuzz-deps install-deb-deps install-installed-deps deb test-installed install install-jool uninstall clean
