@@ -73,6 +73,8 @@ pub struct Hint {
     pub name: Option<String>,
     /// The kind of translator; wins over what the keys suggest.
     pub kind: Option<Translator>,
+    /// Nothing but Jool's JSON will do, as for Jool's own commands; else what does not begin with `{` is TOML.
+    pub json: bool,
 }
 
 /// A configuration that was read and checked.
@@ -105,7 +107,10 @@ pub fn load(file: &str, content: impl AsRef<[u8]>, hint: &Hint) -> Result<Loaded
             (str::from_utf8(valid).unwrap_or_default(), Some(error.valid_up_to()))
         }
     };
-    let dialect = if text.trim_start().starts_with('{') { Dialect::Jool } else { Dialect::Native };
+    let dialect = match hint.json || text.trim_start().starts_with('{') {
+        true => Dialect::Jool,
+        false => Dialect::Native,
+    };
     let mut reader = Reader::new(file, text, dialect, hint);
     if let Some(at) = invalid {
         let (span, help) = (Span::new(at, at), "save the file as UTF-8");

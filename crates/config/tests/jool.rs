@@ -94,7 +94,7 @@ fn the_minimal_files() {
     assert_eq!(minimal.warnings.list.len(), 1);
     let text = r#"{"instance":"nat64-minimal","framework":"netfilter","global":{"pool6":"64:ff9b::/96"}}"#;
     assert!(refused(text, &Hint::default()).to_string().contains("can be a SIIT or a NAT64"));
-    let hint = |kind| Hint { kind: Some(kind), name: None };
+    let hint = |kind| Hint { kind: Some(kind), ..Hint::default() };
     assert!(nat64(&load("f", text, &hint(Translator::Nat64)).unwrap()).pool4.is_empty());
     assert!(siit(&load("f", text, &hint(Translator::Siit)).unwrap()).pool6.is_some());
 }
@@ -138,7 +138,7 @@ fn denylists_add_up() {
 #[test]
 fn the_name_may_come_from_the_caller() {
     let text = r#"{ "framework": "netfilter", "eamt": [] }"#;
-    let hint = |name: &str| Hint { name: Some(name.to_owned()), kind: None };
+    let hint = |name: &str| Hint { name: Some(name.to_owned()), ..Hint::default() };
     assert_eq!(load("f", text, &hint("a")).unwrap().config.instances[0].name, "a");
     assert!(load("f", text, &Hint::default()).is_err());
     let named = r#"{ "instance": "b", "framework": "netfilter", "eamt": [] }"#;

@@ -405,7 +405,7 @@ fn read_file(translator: api::Translator, name: &str, content: &str) -> Result<F
         api::Translator::Siit => Translator::Siit,
         api::Translator::Nat64 => Translator::Nat64,
     };
-    let hint = Hint { name: (!name.is_empty()).then(|| name.to_owned()), kind: Some(kind) };
+    let hint = Hint { name: (!name.is_empty()).then(|| name.to_owned()), kind: Some(kind), json: false };
     let refused = |found: xlat_config::Diagnostics| {
         Error::among(&found.list).unwrap_or_else(|| Error::invalid(found.to_string()))
     };

@@ -369,7 +369,7 @@ pub(crate) async fn file(handle: &FileHandle) -> Result<(), Trouble> {
         Translator::Siit => xlat_config::Translator::Siit,
         Translator::Nat64 => xlat_config::Translator::Nat64,
     });
-    let hint = xlat_config::Hint { name: to.instance.clone(), kind: told_kind };
+    let hint = xlat_config::Hint { name: to.instance.clone(), kind: told_kind, json: false };
     let loaded = xlat_config::load_file(file, &hint)
         .map_err(|found| Trouble::refused(format!("the file has errors\n{found}")))?;
     let [instance] = loaded.config.instances.as_slice() else {

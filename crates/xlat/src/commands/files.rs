@@ -30,7 +30,7 @@ pub(crate) fn import(import: &ImportJool) -> Result<(), Trouble> {
         (_, true) => Some(Translator::Nat64),
         (false, false) => None,
     };
-    let hint = Hint { name: import.instance.clone(), kind };
+    let hint = Hint { name: import.instance.clone(), kind, json: false };
     let mut config = Config::default();
     let mut names = Vec::new();
     let clock = Clock::start("the files are read");
@@ -163,7 +163,7 @@ pub(crate) fn check(check: &FileCheck) -> Result<ExitCode, Trouble> {
         xlat_control::api::Translator::Siit => Translator::Siit,
         xlat_control::api::Translator::Nat64 => Translator::Nat64,
     });
-    let hint = Hint { name: check.to.instance.clone(), kind };
+    let hint = Hint { name: check.to.instance.clone(), kind, json: false };
     let name = check.file.display().to_string();
     match load_file(&check.file, &hint) {
         Ok(loaded) => {

@@ -22,7 +22,7 @@ pub(super) fn hint(translator: Translator, name: &str) -> Hint {
         Translator::Siit => xlat_config::Translator::Siit,
         Translator::Nat64 => xlat_config::Translator::Nat64,
     };
-    Hint { name: (!name.is_empty()).then(|| name.to_owned()), kind: Some(kind) }
+    Hint { name: (!name.is_empty()).then(|| name.to_owned()), kind: Some(kind), json: true }
 }
 
 /// Refuses what is no configuration file at all: no JSON, unknown or missing keys, values of wrong types.
