@@ -50,7 +50,7 @@ NAT64; `eamt`, `denylist4` or an option of SIIT only make it a SIIT; with neithe
 translates nothing. Where only `pool6` is given the kind must be told: by the caller, or by an empty `\"pool4\": []` or
 `\"eamt\": []`. As in Jool, text after the root object is ignored and fractions are cut off where integers are expected.
 Differences: marks up to 4294967295 work; the fraction of a duration is decimal (`1.5` is one and a half seconds);
-junk after numbers and prefixes is refused; overlapping EAM entries need no force.
+junk after numbers and prefixes is refused; overlapping EAM entries need force by `file handle`, and none in a file that `run` reads.
 ";
 
 /// The whole reference, Markdown.

@@ -1,6 +1,8 @@
 //! What a change does to a configuration: pure functions, with Jool's checks, wording and order of checks. The result is
 //! checked as a whole afterwards; nothing here looks at state.
 
+mod overlap;
+
 use std::collections::{HashMap, VecDeque};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -12,6 +14,7 @@ use crate::api::{self, BibPair, Change, Changes, Framework, Pool4Block};
 use crate::error::{Blame, Error, errno};
 use crate::globals::{self, no_suffix, not_subnet_scoped, pool6_length};
 use crate::pool4;
+use overlap::Overlap;
 
 /// How the instances were made, by kind and name; those that are not in it by [`Framework::Netfilter`].
 pub type Frameworks = HashMap<(api::Translator, String), Framework>;
@@ -467,6 +470,11 @@ fn replaced(name: &str) -> String {
 fn soft_checks(instance: &Instance, ephemeral: (u16, u16)) -> Result<(), Error> {
     match &instance.kind {
         Kind::Siit(siit) => {
+            if let Some(Overlap { new, earlier, ipv6 }) = overlap::first(&siit.eamt) {
+                let EamEntry { ipv6: prefix6, ipv4: prefix4 } = &siit.eamt[new];
+                let prefix: &dyn std::fmt::Display = if ipv6 { prefix6 } else { prefix4 };
+                collision(&siit.eamt[earlier], false, false, prefix, false)?;
+            }
             siit.denylist4.iter().try_for_each(|prefix: &Ipv4Net| not_subnet_scoped(*prefix, false))
         }
         Kind::Nat64(nat64) => nat64.pool4.iter().try_for_each(|entry| {
